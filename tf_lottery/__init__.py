@@ -1,0 +1,46 @@
+"""Finds, checks and ships lottery tickets in Keras."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it. Loaded on first use, so that the
+# parts that need NumPy alone do not wait for TensorFlow.
+_PUBLIC = {
+    "Config": "tf_lottery.config",
+    "LearningRate": "tf_lottery.schedules",
+    "MODELS": "tf_lottery.models",
+    "Mask": "tf_lottery.masks",
+    "MaskedKernel": "tf_lottery.layers",
+    "OPTIMIZERS": "tf_lottery.train",
+    "PRUNERS": "tf_lottery.pruners",
+    "Pruner": "tf_lottery.pruners",
+    "PruningContext": "tf_lottery.pruners",
+    "PruningRates": "tf_lottery.masks",
+    "Step": "tf_lottery.step",
+    "Ticket": "tf_lottery.tickets",
+    "Trainer": "tf_lottery.train",
+    "TrainingSettings": "tf_lottery.train",
+    "find_tickets": "tf_lottery.search",
+    "get_mask": "tf_lottery.layers",
+    "load_results": "tf_lottery.experiment",
+    "mask_model": "tf_lottery.layers",
+    "prune": "tf_lottery.pruners",
+    "register": "tf_lottery.pruners",
+    "run": "tf_lottery.experiment",
+    "scores": "tf_lottery.pruners",
+    "set_mask": "tf_lottery.layers",
+    "strip_masks": "tf_lottery.layers",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'tf_lottery' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

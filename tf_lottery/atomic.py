@@ -1,0 +1,42 @@
+"""Files that are either the old version or the new one, never half of it."""
+
+import os
+import pathlib
+import uuid
+
+
+def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file so that a reader or a crash never meets half of it.
+
+    The bytes go to a new file in the same folder, which then takes the name
+    in one step. If anything fails the old file is untouched and the new one
+    is removed. Missing parent folders are created.
+
+    Args:
+        path: The file to write or to replace.
+        data: Its whole content.
+
+    Raises:
+        OSError: The folder can not be written to.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> replace_file(os.path.join(folder, "a.txt"), b"new")
+        >>> os.listdir(folder)
+        ['a.txt']
+    """
+    target = pathlib.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Same folder: os.replace is atomic only within one file system. Not
+    # tempfile, whose files are readable by their owner alone.
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,191 @@
+"""A model's state by path: what a ticket saves and rewinding restores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+
+from tf_lottery.layers.masked import MaskedKernel
+
+
+def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yields the layers inside `layer`, each once, outer before inner."""
+    seen = set()
+    stack = [layer]
+    while stack:
+        current = stack.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if current is not layer:
+            yield current
+        # The one call that also finds the layers that a wrapper holds.
+        inner = current._flatten_layers(include_self=False, recursive=False)
+        stack.extend(reversed(inner))
+
+
+def masked_kernels(
+    model: keras.Model,
+) -> dict[str, tuple[keras.Variable, keras.Variable]]:
+    """Returns `{path: (raw kernel, mask)}` in the order of the layers."""
+    paths = {id(v): path for path, v in named_variables(model).items()}
+    return {
+        paths[id(raw)]: (raw, getattr(layer, f"{name}_mask"))
+        for layer in walk(model)
+        if isinstance(layer, MaskedKernel) and layer.built
+        for name in layer.masked_kernels
+        for raw in (layer.raw_kernel(name),)
+    }
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns `{path: variable}` of a model's state, masks left out.
+
+    State is everything that training changes: weights, normalisation
+    statistics and seed generators. A path is Keras' `variable.path`; where
+    several variables share one, as equal layers of two nested models do, the
+    later ones get `#2`, `#3` and so on, in the order of the model.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        A dict in the order of `model.variables`.
+
+    Raises:
+        ValueError: the model is not built.
+
+    Example:
+        >>> x = keras.Input((2,))
+        >>> model = keras.Model(x, keras.layers.Dense(1, name="out")(x))
+        >>> list(named_variables(model))
+        ['out/kernel', 'out/bias']
+    """
+    if not model.built:
+        raise ValueError(
+            f"`model` must be built. Received: model {model.name!r} without "
+            "weights. Give it an Input, or call it on a batch first."
+        )
+    masks = {
+        id(getattr(layer, f"{name}_mask", None))
+        for layer in walk(model)
+        if isinstance(layer, MaskedKernel)
+        for name in layer.masked_kernels
+    }
+    result: dict[str, keras.Variable] = {}
+    count: dict[str, int] = {}
+    for variable in model.variables:
+        if id(variable) in masks:
+            continue
+        path = variable.path
+        count[path] = count.get(path, 0) + 1
+        if count[path] > 1:
+            path = f"{path}#{count[path]}"
+        result[path] = variable
+    return result
+
+
+def get_state(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns `{path: array}`, a copy of the model's state, masks left out.
+
+    Args:
+        model: a built Keras model, masked or not.
+
+    Returns:
+        Arrays of the variables' own shapes and dtypes; a masked model and its
+        dense twin give the same paths.
+    """
+    return {
+        path: np.array(keras.ops.convert_to_numpy(v))
+        for path, v in named_variables(model).items()
+    }
+
+
+def set_state(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
+    """Restores what `get_state` returned; masks stay and are applied.
+
+    Args:
+        model: a built Keras model of the same architecture.
+        state: `{path: array}`.
+
+    Raises:
+        ValueError: a path is missing, unknown, or of another shape.
+    """
+    variables = named_variables(model)
+    given = match_paths(
+        {k: tuple(v.shape) for k, v in variables.items()},
+        {k: np.shape(v) for k, v in state.items()},
+        "state",
+    )
+    masks = {path: mask for path, (_, mask) in masked_kernels(model).items()}
+    for path, variable in variables.items():
+        value = np.asarray(state[given[path]])
+        if path in masks:
+            keep = keras.ops.convert_to_numpy(masks[path]) != 0
+            # `where`, not a product: 0 * NaN and -1 * 0 are not 0.
+            value = np.where(keep, value, np.zeros_like(value))
+        variable.assign(value)
+
+
+def match_paths(
+    wanted: Mapping[str, tuple[int, ...]],
+    given: Mapping[str, tuple[int, ...]],
+    name: str,
+) -> dict[str, str]:
+    """Finds which of the given arrays belongs to which variable.
+
+    By path; and where the same model was rebuilt and Keras numbered or
+    prefixed its names anew (`dense_3/kernel`, `sequential/dense/kernel`), in
+    order, provided that every name and shape agrees but for that.
+
+    Args:
+        wanted: `{path: shape}` of the model.
+        given: `{path: shape}` of what is to be put there.
+        name: the argument's name, for the error.
+
+    Returns:
+        `{path of the model: path given}`.
+
+    Raises:
+        ValueError: naming what is missing, unknown, or of another shape.
+    """
+    wanted = {k: tuple(v) for k, v in wanted.items()}
+    given = {k: tuple(v) for k, v in given.items()}
+    if wanted == given:
+        return {k: k for k in wanted}
+    if list(wanted.values()) == list(given.values()) and all(
+        _same_but_renamed(a, b) for a, b in zip(wanted, given)
+    ):
+        return dict(zip(wanted, given))
+    found = {
+        "missing": [k for k in wanted if k not in given],
+        "unknown": [k for k in given if k not in wanted],
+        "other shape": [
+            f"{k} {given[k]} instead of {wanted[k]}"
+            for k in wanted
+            if k in given and given[k] != wanted[k]
+        ],
+    }
+    text = "; ".join(
+        f"{word}: {', '.join(paths[:4])}"
+        + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+        for word, paths in found.items()
+        if paths
+    )
+    raise ValueError(
+        f"`{name}` must have one array per variable, of its shape. Received: "
+        f"{text or 'the same paths in another order'}. Use one that belongs "
+        "to this very architecture."
+    )
+
+
+def _same_but_renamed(one: str, other: str) -> bool:
+    a, b = (
+        re.sub(r"(_\d+)?(#\d+)?(?=/|$)", "", path).split("/")
+        for path in (one, other)
+    )
+    short = min(len(a), len(b))
+    return short > 1 and a[-short:] == b[-short:]

@@ -1,0 +1,253 @@
+"""How many weights each kernel keeps.
+
+The count rule is one everywhere: of n weights at rate p, `n - round(p * n)`
+are kept, round half to even.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from tf_lottery.masks.mask import Mask
+from tf_lottery.masks.select import check_emptied
+from tf_lottery.masks.select import floored
+
+SCOPES = ("layerwise", "global", "uniform", "erk")
+COLLAPSE = ("stop", "floor", "allow")
+
+
+def keep_count(size: int, rate: float) -> int:
+    """Returns how many of `size` weights survive pruning at `rate`.
+
+    `size - round(rate * size)`, round half to even.
+
+    Args:
+        size: number of weights before.
+        rate: fraction pruned, in [0, 1].
+
+    Returns:
+        The number of weights kept.
+
+    Example:
+        >>> keep_count(1000, 0.1), keep_count(5, 0.5)
+        (900, 3)
+    """
+    return size - int(round(rate * size))
+
+
+@dataclasses.dataclass(frozen=True)
+class PruningRates:
+    """What one pruning round removes.
+
+    Args:
+        scope: `"layerwise"`: each kernel loses its own rate of its surviving
+            weights. `"uniform"`: each loses `rate`. `"global"`: the network
+            loses `rate` of its surviving weights, wherever they score lowest.
+            `"erk"`: the network loses `rate`, shared out by the
+            Erdos-Renyi-Kernel rule.
+        rate: fraction of the surviving weights, in (0, 1).
+        by_path: `{path: rate}` for `"layerwise"`; overrides `rate`.
+
+    Raises:
+        ValueError: an unknown scope, or a rate outside (0, 1).
+
+    Example:
+        >>> rates = PruningRates("global", 0.2)
+        >>> rates.keep(Mask.ones({"dense/kernel": (2, 5)}))
+        8
+    """
+
+    scope: str = "layerwise"
+    rate: float = 0.2
+    by_path: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_scope(self.scope)
+        for rate in (self.rate, *self.by_path.values()):
+            check_rate("prune_rate", rate)
+
+    def keep(self, mask: Mask) -> dict[str, int] | int:
+        """Returns the counts after one more round on `mask`.
+
+        Args:
+            mask: the current mask.
+
+        Returns:
+            `{path: count}`, or one total under the global scope.
+        """
+        return self._next(mask.kept_by_path, mask.shapes)
+
+    def plan(
+        self, mask: Mask, levels: int, collapse: str = "stop"
+    ) -> list[dict[str, int] | int]:
+        """Returns the counts of every level, before anything is trained.
+
+        Args:
+            mask: the mask of level 0.
+            levels: number of pruning rounds.
+            collapse: as in `select`.
+
+        Returns:
+            `levels + 1` entries: `{path: count}`, or one total under the
+            global scope.
+
+        Raises:
+            ValueError: under `"stop"`, a level that empties a kernel (under
+                the global scope: the network).
+        """
+        check_collapse(collapse)
+        counts = mask.kept_by_path
+        if self.scope == "global":
+            counts = {"the network": mask.kept}
+        shapes = mask.shapes
+        result = [counts]
+        for level in range(1, levels + 1):
+            after = self._next(counts, shapes)
+            if not isinstance(after, dict):
+                after = {"the network": after}
+            if collapse == "floor":
+                after = floored(after, counts)
+            elif collapse == "stop":
+                check_emptied(after, counts, level)
+            result.append(after)
+            counts = after
+        if self.scope == "global":
+            return [sum(counts.values()) for counts in result]
+        return result
+
+    def _next(self, counts, shapes):
+        total = sum(counts.values())
+        if self.scope == "global":
+            return keep_count(total, self.rate)
+        if self.scope == "erk":
+            total = keep_count(total, self.rate)
+            return erk_counts(shapes, total, counts)
+        rates = self.by_path if self.scope == "layerwise" else {}
+        return {
+            k: keep_count(n, rates.get(k, self.rate))
+            for k, n in counts.items()
+        }
+
+
+def target_counts(
+    mask: Mask, sparsity: float, scope: str
+) -> dict[str, int] | int:
+    """Returns how many weights to keep to reach `sparsity`.
+
+    Args:
+        mask: the current mask; its weights pruned already count.
+        sparsity: fraction of all prunable weights to be zero, in [0, 1).
+        scope: as in `PruningRates`; `"layerwise"` is `"uniform"` here.
+
+    Returns:
+        `{path: count}`, or one total under the global scope.
+
+    Raises:
+        ValueError: an unknown scope, `sparsity` outside [0, 1), or below what
+            is pruned already.
+
+    Example:
+        >>> target_counts(Mask.ones({"a": (10,), "b": (4,)}), 0.5, "uniform")
+        {'a': 5, 'b': 2}
+    """
+    check_target(sparsity, scope)
+    total = keep_count(mask.size, sparsity)
+    if total > mask.kept:
+        raise ValueError(
+            f"`sparsity` must be at least {mask.sparsity:.6f}, which is "
+            f"pruned already. Received: sparsity={sparsity}. A mask can only "
+            "shrink."
+        )
+    if scope == "global":
+        return total
+    if scope == "erk":
+        return erk_counts(mask.shapes, total, mask.kept_by_path)
+    counts = {k: keep_count(m.size, sparsity) for k, m in mask.items()}
+    return {k: min(n, mask.kept_by_path[k]) for k, n in counts.items()}
+
+
+def erk_counts(
+    shapes: Mapping[str, tuple[int, ...]],
+    total: int,
+    capacity: Mapping[str, int],
+) -> dict[str, int]:
+    """Shares out `total` weights by the Erdos-Renyi-Kernel rule.
+
+    A kernel's density is proportional to `sum(shape) / prod(shape)`; kernels
+    whose density would exceed what they have are kept whole, and the rest is
+    shared among the others. Remainders of rounding go to the largest
+    fractions first, so the counts add up to `total` exactly.
+
+    Args:
+        shapes: `{path: shape}`.
+        total: number of weights to keep in all.
+        capacity: `{path: most weights it can keep}`.
+
+    Returns:
+        `{path: count}` that sums to `total`.
+
+    Example:
+        >>> erk_counts({"a": (10, 10), "b": (4, 4)}, 28, {"a": 100, "b": 16})
+        {'a': 20, 'b': 8}
+
+    Reference:
+        Evci et al., "Rigging the Lottery", 2020, arXiv:1911.11134, sec. 3.
+    """
+    full: set[str] = set()
+    while True:
+        free = [k for k in shapes if k not in full]
+        weight = {k: float(sum(shapes[k])) for k in free}
+        left = total - sum(capacity[k] for k in full)
+        scale = left / max(sum(weight.values()), 1.0)
+        over = {k for k in free if scale * weight[k] > capacity[k]}
+        if not over:
+            break
+        full |= over
+    share = {k: scale * weight[k] for k in free}
+    counts = {k: capacity[k] if k in full else int(share[k]) for k in shapes}
+    for k in sorted(free, key=lambda k: int(share[k]) - share[k]):
+        if sum(counts.values()) < total and counts[k] < capacity[k]:
+            counts[k] += 1
+    return counts
+
+
+def check_scope(scope: str) -> None:
+    """Raises ValueError unless `scope` is one of `SCOPES`."""
+    if scope not in SCOPES:
+        raise ValueError(
+            f"`scope` must be one of {', '.join(SCOPES)}. Received: "
+            f"scope={scope!r}. Choose one of these."
+        )
+
+
+def check_target(sparsity: float, scope: str, collapse: str = "stop") -> None:
+    """Raises ValueError unless these name something that can be pruned to."""
+    check_scope(scope)
+    check_collapse(collapse)
+    if not 0 <= sparsity < 1:
+        raise ValueError(
+            f"`sparsity` must be in [0, 1). Received: sparsity={sparsity}. "
+            "Give the fraction of weights to remove, not a percentage."
+        )
+
+
+def check_collapse(collapse: str) -> None:
+    """Raises ValueError unless `collapse` is one of `COLLAPSE`."""
+    if collapse not in COLLAPSE:
+        raise ValueError(
+            f"`collapse` must be one of {', '.join(COLLAPSE)}. Received: "
+            f"collapse={collapse!r}. Choose one of these."
+        )
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Raises ValueError unless `rate` is a fraction in (0, 1)."""
+    if not (np.isfinite(rate) and 0 < rate < 1):
+        raise ValueError(
+            f"`{name}` must be in (0, 1). Received: {name}={rate}. Give the "
+            "fraction of surviving weights that a round removes; to keep "
+            "layers dense use exclude."
+        )

@@ -1,0 +1,163 @@
+"""From scores to a mask with an exact number of weights kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tf_lottery.masks.mask import Mask
+
+
+def select(
+    scores: Mapping[str, np.ndarray],
+    mask: Mask,
+    keep: Mapping[str, int] | int,
+    *,
+    collapse: str = "stop",
+) -> Mask:
+    """Keeps the best-scored weights among those that `mask` keeps.
+
+    Ties break by flat index, lowest kept; across kernels, in the order of
+    `mask`'s paths.
+
+    Args:
+        scores: `{path: array}` of the mask's shapes; larger = keep.
+        mask: the current mask; the result is a subset of it.
+        keep: how many weights to keep: `{path: count}`, or one total over all
+            kernels, which then compete with each other.
+        collapse: what to do where a kernel would be left without any weight:
+            `"stop"` raises, `"floor"` keeps that kernel's best weight
+            (counted in the total), `"allow"` leaves it empty.
+
+    Returns:
+        A `Mask` that keeps exactly `keep` weights.
+
+    Raises:
+        ValueError: a score is NaN, a count is not between 0 and what the mask
+            keeps, or a kernel would be left empty under `"stop"`.
+
+    Example:
+        >>> mask = Mask.ones({"dense/kernel": (1, 4)})
+        >>> scores = {"dense/kernel": np.array([[3.0, 1.0, 2.0, 2.0]])}
+        >>> select(scores, mask, 2)["dense/kernel"].tolist()
+        [[True, False, True, False]]
+    """
+    mask.check_shapes({k: np.shape(v) for k, v in scores.items()}, "scores")
+    if isinstance(keep, Mapping):
+        keep = floored(keep, mask.kept_by_path) if collapse == "floor" else keep
+        arrays = {
+            k: _top(np.ravel(scores[k]), np.ravel(m), keep[k], k).reshape(
+                m.shape
+            )
+            for k, m in mask.items()
+        }
+    else:
+        arrays = _select_global(scores, mask, int(keep), collapse == "floor")
+    result = Mask(arrays)
+    if collapse == "stop":
+        check_emptied(result.kept_by_path, mask.kept_by_path)
+    return result
+
+
+def floored(
+    keep: Mapping[str, int], before: Mapping[str, int]
+) -> dict[str, int]:
+    """Returns the counts raised to one where a kernel would become empty.
+
+    The kernels that still keep most give up what the others gain, so the
+    total stays as it was.
+
+    Args:
+        keep: `{path: count}` asked for.
+        before: `{path: count}` now; a kernel that is empty already stays so.
+    """
+    counts = {k: max(n, min(1, before[k])) for k, n in keep.items()}
+    for _ in range(sum(counts.values()) - sum(keep.values())):
+        largest = max(counts, key=lambda k: counts[k])
+        if counts[largest] > 1:
+            counts[largest] -= 1
+    return counts
+
+
+def check_emptied(
+    after: Mapping[str, int],
+    before: Mapping[str, int],
+    level: int | None = None,
+) -> None:
+    """Raises where pruning empties a kernel that had weights left.
+
+    Args:
+        after: `{path: count}` after pruning.
+        before: `{path: count}` before.
+        level: pruning level, for the error.
+
+    Raises:
+        ValueError: naming the kernels that are left without any weight.
+    """
+    empty = [k for k, n in after.items() if n == 0 and before[k] > 0]
+    if empty:
+        where = "" if level is None else f" at level {level}"
+        raise ValueError(
+            "`collapse` must be 'floor' or 'allow' for pruning that empties a "
+            f"kernel. Received: collapse='stop', and {', '.join(empty)} would "
+            f"keep no weight{where}. Prune fewer levels or at a lower rate, or "
+            "set collapse='floor'."
+        )
+
+
+def _select_global(
+    scores: Mapping[str, np.ndarray], mask: Mask, keep: int, floor: bool
+) -> dict[str, np.ndarray]:
+    flat = np.concatenate([np.ravel(scores[k]) for k in mask])
+    alive = np.concatenate([m.ravel() for m in mask.values()])
+    reserved = np.zeros(alive.shape, bool)
+    bounds = np.cumsum([0] + [m.size for m in mask.values()])
+    if floor:
+        for start, stop in zip(bounds, bounds[1:]):
+            part = alive[start:stop]
+            reserved[start:stop] = _top(
+                flat[start:stop], part, min(1, int(part.sum())), "kernel"
+            )
+        if reserved.sum() > keep:
+            raise ValueError(
+                "`keep` must leave one weight per kernel under "
+                f"collapse='floor'. Received: keep={keep} for "
+                f"{int(reserved.sum())} kernels. Prune less."
+            )
+    chosen = reserved | _top(
+        flat, alive & ~reserved, keep - int(reserved.sum()), "the network"
+    )
+    return {
+        k: chosen[start:stop].reshape(m.shape)
+        for (k, m), start, stop in zip(mask.items(), bounds, bounds[1:])
+    }
+
+
+def _top(
+    scores: np.ndarray, alive: np.ndarray, keep: int, where: str
+) -> np.ndarray:
+    """The `keep` best of the `alive` entries; flat boolean array."""
+    candidates = np.flatnonzero(alive)
+    if not 0 <= keep <= candidates.size:
+        raise ValueError(
+            f"`keep` must be between 0 and the {candidates.size} weights that "
+            f"the mask keeps in {where}. Received: keep={keep}. A mask can "
+            "only shrink."
+        )
+    values = scores[candidates]
+    if np.isnan(values).any():
+        raise ValueError(
+            f"`scores` must not be NaN. Received: NaN scores in {where}. "
+            "The weights or gradients behind them are not finite."
+        )
+    result = np.zeros(scores.shape, bool)
+    if keep == 0:
+        return result
+    # O(n) instead of a sort: everything above the keep-th largest score, then
+    # as many of the entries equal to it as are missing, lowest index first.
+    threshold = np.partition(values, values.size - keep)[values.size - keep]
+    result[candidates[values > threshold]] = True
+    missing = keep - np.count_nonzero(result)
+    result[candidates[values == threshold][:missing]] = True
+    return result

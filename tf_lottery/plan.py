@@ -1,0 +1,180 @@
+"""What an experiment will train, known before any data is read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_lottery.analysis import REWOUND
+from tf_lottery.config import Config
+from tf_lottery.masks import Mask
+from tf_lottery.masks import PruningRates
+from tf_lottery.tickets import Key
+
+MAIN = "main"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Every training of an experiment, with exact counts and steps.
+
+    Args:
+        config: resolved.
+        mask: of level 0.
+        rates: what a round removes.
+        train_size: number of training examples.
+        state_size: number of values in a model's state, for the disk.
+
+    Raises:
+        ValueError: a level empties a kernel, the rewind point is not before
+            the end of training, or a batch is larger than the training set.
+    """
+
+    config: Config
+    mask: Mask
+    rates: PruningRates
+    train_size: int
+    state_size: int
+
+    def __post_init__(self) -> None:
+        if self.config.batch_size > self.train_size:
+            raise ValueError(
+                f"`batch_size` must be at most the {self.train_size} training"
+                f" examples. Received: batch_size={self.config.batch_size}. "
+                "Choose a smaller batch."
+            )
+        if self.rewind_step >= self.train_steps:
+            raise ValueError(
+                f"`rewind` must be before the {self.train_steps} steps of "
+                f"training end. Received: rewind={self.config.rewind}. Rewind"
+                " to an earlier step."
+            )
+        self.kept()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass, the remainder dropped."""
+        return self.train_size // self.config.batch_size
+
+    @property
+    def train_steps(self) -> int:
+        """Length of a whole training, in steps."""
+        return self.config.train_steps.steps(self.steps_per_epoch)
+
+    @property
+    def rewind_step(self) -> int:
+        """Step that the surviving weights go back to."""
+        return self.config.rewind.steps(self.steps_per_epoch)
+
+    @property
+    def replicates(self) -> list[int]:
+        """The replicates that this process trains."""
+        if self.config.replicate is not None:
+            return [self.config.replicate]
+        return list(range(self.config.replicates))
+
+    @property
+    def keys(self) -> list[Key]:
+        """Every training in order: main levels, then controls."""
+        config = self.config
+        some = config.branch_levels or range(1, config.levels + 1)
+        branches = {branch: list(some) for branch in config.branches}
+        if config.retrain == "continue" and config.levels:
+            # The paper's strategy 2 ends with one reset.
+            branches.setdefault("rewound", [config.levels])
+        return [
+            Key(replicate, branch, level)
+            for replicate in self.replicates
+            for branch, levels in (
+                (MAIN, range(config.levels + 1)),
+                *branches.items(),
+            )
+            for level in levels
+        ]
+
+    def start_step(self, key: Key) -> int:
+        """Returns the step that a training starts from."""
+        if key.branch == MAIN:
+            whole = key.level == 0 or self.config.retrain == "continue"
+        else:
+            whole = key.branch not in REWOUND
+        return 0 if whole else self.rewind_step
+
+    def steps(self, key: Key) -> int:
+        """Returns the number of optimizer steps of a training."""
+        return self.train_steps - self.start_step(key)
+
+    def kept(self) -> list[dict[str, int] | int]:
+        """Returns the exact counts of every level."""
+        config = self.config
+        return self.rates.plan(self.mask, config.levels, config.collapse)
+
+    def text(self, finished: set[Key]) -> str:
+        """Returns the plan for people: levels, counts, steps, disk, reuse.
+
+        Args:
+            finished: what would be reused.
+        """
+        keys = self.keys
+        todo = [key for key in keys if key not in finished]
+        names = list(self.mask)
+        head = ["level", "weights", "%"]
+        kept = self.kept()
+        by_kernel = len(names) <= 6 and not isinstance(kept[0], int)
+        lines = [head + (names if by_kernel else [])]
+        disk = 0
+        for level, counts in enumerate(kept):
+            total = counts if isinstance(counts, int) else sum(counts.values())
+            trainings = sum(key.level == level for key in keys)
+            disk += trainings * self._ticket_bytes(total, level)
+            line = [str(level), f"{total:,}", f"{total / self.mask.size:.2%}"]
+            if by_kernel:
+                line += [f"{counts[name]:,}" for name in names]
+            lines.append(line)
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        table = "\n".join(
+            "  ".join(cell.rjust(w) for cell, w in zip(line, widths))
+            for line in lines
+        )
+        return (
+            f"{table}\n{len(keys)} trainings in "
+            f"{len(self.replicates)} replicate(s), "
+            f"{sum(map(self.steps, keys)):,} optimizer steps, about "
+            f"{disk / 1e6:,.1f} MB of disk.\n"
+            f"{len(keys) - len(todo)} finished training(s) would be reused; "
+            f"{sum(map(self.steps, todo)):,} steps to do."
+        )
+
+    def _ticket_bytes(self, kept: int, level: int) -> float:
+        # Rewind and trained weights at about 0.93 of four bytes, one bit of
+        # mask per weight, and some JSON.
+        rest = self.state_size - self.mask.size
+        rewind = kept if level else self.mask.size
+        return 3.7 * (kept + rewind + 2 * rest) + self.mask.size / 8 + 2e4
+
+
+def parse_levels(
+    name: str, value: str | None, levels: int
+) -> list[int]:
+    """Reads `"all"`, `"last"` or `"0,7"` as a list of levels.
+
+    Args:
+        name: the flag's name, for the error.
+        value: its text, or None for no level.
+        levels: the highest level.
+
+    Raises:
+        ValueError: not of this form, or a level beyond the highest.
+    """
+    if value is None:
+        return []
+    if value == "all":
+        return list(range(levels + 1))
+    if value == "last":
+        return [levels]
+    parts = value.split(",")
+    if all(p.strip().isdigit() and int(p) <= levels for p in parts):
+        return sorted({int(p) for p in parts})
+    raise ValueError(
+        f"`{name}` must be all, last, or levels from 0 to {levels}. Received:"
+        f" {name}={value!r}. Write for example 0,{levels}."
+    )
