@@ -1,0 +1,82 @@
+"""Replacing the initialisation of a model's kernels."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+import keras
+
+from tf_lottery import seeds
+
+# Recurrent kernels and embeddings have initialisers of their own kind.
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+def random_initializers() -> dict[str, type[keras.initializers.Initializer]]:
+    """Returns Keras' random initialisers by their snake-case names.
+
+    Those that draw nothing (zeros, identity) are left out: they would give
+    every replicate the same network.
+
+    Example:
+        >>> "he_normal" in random_initializers()
+        True
+    """
+    return {
+        name: value
+        for name, value in inspect.getmembers(
+            keras.initializers, inspect.isclass
+        )
+        if name.islower() and "seed" in inspect.signature(value).parameters
+    }
+
+
+def check_init(init: str | None) -> None:
+    """Checks the name of an initialiser.
+
+    Args:
+        init: a name in `random_initializers()`, or None.
+
+    Raises:
+        ValueError: the name is unknown.
+
+    Example:
+        >>> check_init("he_normal")
+    """
+    known = random_initializers()
+    if init is None or init in known:
+        return
+    close = difflib.get_close_matches(str(init), known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise ValueError(
+        f"`init` must be None or one of {', '.join(known)}. Received: "
+        f"init={init!r}. {hint}Leave it out for the model's own."
+    )
+
+
+def redraw_kernels(model: keras.Model, init: str, *, seed: int) -> None:
+    """Draws every kernel of at least two dimensions anew, in place.
+
+    Replaced are the weights named "kernel", "depthwise_kernel" and
+    "pointwise_kernel" of all layers (Dense, convolutions, EinsumDense, the
+    projections inside attention); biases, recurrent kernels and embeddings
+    keep their values. Each has a seed of its own, derived from `seed` and
+    its path, so that kernels of equal shape differ.
+
+    Args:
+        model: a built model.
+        init: a name in `random_initializers()`.
+        seed: the seed from which the kernels' seeds are derived.
+
+    Example:
+        >>> inputs = keras.Input((2,))
+        >>> model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+        >>> redraw_kernels(model, "random_normal", seed=0)
+    """
+    make = random_initializers()[init]
+    for variable in model.trainable_variables:
+        if variable.name not in _KERNELS or len(variable.shape) < 2:
+            continue
+        draw = make(seed=seeds.derive(seed, "init", variable.path))
+        variable.assign(draw(variable.shape, dtype=variable.dtype))
