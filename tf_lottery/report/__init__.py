@@ -1,0 +1,26 @@
+"""What a run found: results.csv, tables, a sentence, a figure, progress.
+
+Tables and figures read the rows of results.csv and nothing else of a run, so
+they can be made again from that file alone. matplotlib and tqdm are imported
+by the functions that need them; the rest is the standard library.
+"""
+
+from tf_lottery.report.figures import accuracy_figure, save_figure
+from tf_lottery.report.findings import finding
+from tf_lottery.report.progress import Progress
+from tf_lottery.report.results import COLUMNS, read_results, write_results
+from tf_lottery.report.summary import density_percent, summarize
+from tf_lottery.report.tables import text_table
+
+__all__ = [
+    "COLUMNS",
+    "Progress",
+    "accuracy_figure",
+    "density_percent",
+    "finding",
+    "read_results",
+    "save_figure",
+    "summarize",
+    "text_table",
+    "write_results",
+]

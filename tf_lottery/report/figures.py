@@ -1,0 +1,315 @@
+"""The figure of the lottery-ticket papers: accuracy and speed by density."""
+
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tf_lottery import atomic
+from tf_lottery.report.summary import (
+    branch_order,
+    density_percent,
+    summarize,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colour (Okabe-Ito), marker, dashes, name in the legend.
+_STYLES = {
+    "main": ("#0072B2", "o", "-", "ticket"),
+    "reinit": ("#D55E00", "s", "--", "reinit"),
+    "shuffle_mask": ("#009E73", "^", "-.", "shuffle_mask"),
+    "random_mask": ("#CC79A7", "D", ":", "random_mask"),
+}
+_OTHER_STYLES = (
+    ("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
+    ("#56B4E9", "P", (0, (1, 1))),
+    ("#000000", "X", (0, (8, 3))),
+    ("#F0E442", "*", (0, (3, 1, 1, 1))),
+)
+_FONT_SIZE = 10
+_SMALL = 9
+# Share of the axis between tick labels: "51.3" at 9 points needs 0.1.
+_TICK_GAP = 0.14
+
+
+def accuracy_figure(
+    rows: Sequence[Mapping[str, Any]], *, title: str
+) -> "Figure":
+    """Draws test accuracy and early-stop step against weights remaining.
+
+    Left: mean test accuracy after the whole training budget. Right: median
+    step of minimum validation loss; hollow where it is only a lower bound,
+    because the minimum was at the last evaluation. Both run from all weights
+    on the left to few on the right (log scale), with the range from minimum
+    to maximum over replicates as a band (ticket) or bars (controls), and
+    the dense network as a thin horizontal line. If few points lie far below
+    the rest the accuracy axis leaves them out: triangles at its lower edge
+    mark where, and a note says how many.
+
+    Args:
+        rows: Rows of results.csv, in any order; some may be missing.
+        title: The title above both panels.
+
+    Returns:
+        A figure of 9 x 4.2 inches that belongs to no window and no pyplot
+        state, to be passed to `save_figure`.
+
+    Raises:
+        ValueError: `rows` is empty.
+
+    Reference:
+        Frankle and Carbin, 2019, arXiv:1803.03635, figures 1, 3 and 4.
+    """
+    # A density of 0 (a collapsed network) has no place on a log axis.
+    entries = [e for e in summarize(rows) if e["density"] > 0.0]
+    if not entries:
+        raise ValueError(
+            "`rows` must have at least one row with weights left. Received: "
+            f"{len(rows)} rows. Finish a level first."
+        )
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.06, wspace=0.03)
+    figure.suptitle(title, fontsize=_FONT_SIZE + 2)
+    left, right = figure.subplots(1, 2)
+    for branch, style in _styles(entries).items():
+        points = [e for e in entries if e["branch"] == branch]
+        _draw(left, points, style, "test_accuracy_{}", "mean", 100.0)
+        _draw(right, points, style, "early_stop_step_{}", "median", 1.0)
+    for axes in (left, right):
+        _weights_axis(axes, [e["density"] for e in entries])
+        axes.tick_params(labelsize=_SMALL)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+    _accuracy_axis(left, entries, _styles(entries))
+    _step_axis(right, entries)
+    _legend(figure, left, entries)
+    # The layout shifts a little each time it is solved: solve it once, or
+    # two saves of one figure would differ.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Writes a figure as PNG in one step, with the same bytes each time.
+
+    No date and no software version are written, so equal results give equal
+    files (for one version of matplotlib).
+
+    Args:
+        figure: What `accuracy_figure` returned, or any matplotlib figure.
+        path: The file to write, ending in ".png". Missing parent folders
+            are created.
+
+    Raises:
+        ValueError: `path` does not end in ".png".
+        OSError: The folder can not be written to.
+    """
+    if not os.fspath(path).lower().endswith(".png"):
+        raise ValueError(
+            "`path` must end in .png. Received: "
+            f"path={os.fspath(path)}. Rename it."
+        )
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format="png", dpi=200, metadata={"Software": None}
+    )
+    atomic.replace_file(path, buffer.getvalue())
+
+
+def _styles(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    branches = sorted({e["branch"] for e in entries}, key=branch_order)
+    others = [name for name in branches if name not in _STYLES]
+    styles = {}
+    for name in branches:
+        if name in _STYLES:
+            styles[name] = _STYLES[name]
+        else:
+            index = others.index(name) % len(_OTHER_STYLES)
+            styles[name] = (*_OTHER_STYLES[index], name)
+    return styles
+
+
+def _draw(
+    axes: "Axes",
+    points: Sequence[Mapping[str, Any]],
+    style: tuple[str, str, Any, str],
+    key: str,
+    middle: str,
+    factor: float,
+) -> None:
+    color, marker, dashes, label = style
+    main = points[0]["branch"] == "main"
+    x = [100.0 * e["density"] for e in points]
+    y, low, high = (
+        [factor * e[key.format(name)] for e in points]
+        for name in (middle, "min", "max")
+    )
+    if main and len(points) > 1:
+        axes.fill_between(
+            x, low, high, color=color, alpha=0.18, linewidth=0, zorder=2
+        )
+    elif any(e["replicates"] > 1 for e in points):
+        # A band needs two levels; controls often have fewer.
+        below = [max(a - b, 0.0) for a, b in zip(y, low)]
+        above = [max(b - a, 0.0) for a, b in zip(y, high)]
+        axes.errorbar(
+            x, y, yerr=[below, above], fmt="none", ecolor=color,
+            elinewidth=1.0, capsize=2.5, zorder=3,
+        )
+    hollow = middle == "median"
+    axes.plot(
+        x, y, color=color, linestyle=dashes, linewidth=1.6, label=label,
+        marker=marker, markersize=4.5, zorder=4 if main else 3,
+    )
+    bounds = [
+        (a, b) for a, b, e in zip(x, y, points)
+        if hollow and e["early_stop_is_bound"]
+    ]
+    if bounds:
+        axes.plot(
+            *zip(*bounds), color=color, linestyle="none", marker=marker,
+            markersize=4.5, markerfacecolor="white", zorder=5,
+        )
+    if main and points[0]["level"] == 0:
+        axes.axhline(y[0], color="0.35", linewidth=0.9, zorder=1.5)
+
+
+def _weights_axis(axes: "Axes", densities: Sequence[float]) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    percents = sorted({100.0 * d for d in densities}, reverse=True)
+    most, least = percents[0], percents[-1]
+    margin = 1.4 if most == least else (most / least) ** 0.04
+    axes.set_xscale("log")
+    axes.set_xlim(most * margin, least / margin)
+    ticks = _spaced(percents)
+    axes.set_xticks(ticks, [_tick(percent) for percent in ticks])
+    axes.set_xticks(percents, minor=True)
+    # Below one decade matplotlib would label the minor ticks too.
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("weights remaining (%)", fontsize=_FONT_SIZE)
+
+
+def _spaced(percents: Sequence[float]) -> list[float]:
+    """Leaves out ticks, from large to small, until the labels fit."""
+    gap = _TICK_GAP * math.log(percents[0] / percents[-1])
+    kept = [percents[0]]
+    for percent in percents[1:]:
+        if math.log(kept[-1] / percent) >= gap:
+            kept.append(percent)
+    # The sparsest level is the one people look for; it takes the place of
+    # a neighbour that is too near.
+    kept[-1] = percents[-1]
+    return kept
+
+
+def _tick(percent: float) -> str:
+    text = density_percent(percent / 100.0)
+    return text.removesuffix(".0") if percent >= 99.95 else text
+
+
+def _accuracy_axis(
+    axes: "Axes",
+    entries: Sequence[Mapping[str, Any]],
+    styles: Mapping[str, Any],
+) -> None:
+    axes.set_ylabel("test accuracy (%)", fontsize=_FONT_SIZE)
+    means = [100.0 * e["test_accuracy_mean"] for e in entries]
+    finite = [value for value in means if math.isfinite(value)]
+    if not finite:
+        return
+    main = [
+        100.0 * e["test_accuracy_mean"] for e in entries
+        if e["branch"] == "main" and math.isfinite(e["test_accuracy_mean"])
+    ]
+    top = max(100.0 * e["test_accuracy_max"] for e in entries
+              if math.isfinite(e["test_accuracy_max"]))
+    floor = _robust_floor(main or finite, finite)
+    # Bars of points that are shown may reach lower, within reason.
+    lows = [100.0 * e["test_accuracy_min"] for e in entries
+            if 100.0 * e["test_accuracy_mean"] >= floor]
+    bottom = max(min([floor, *lows]), top - 1.3 * (top - floor))
+    pad = 0.06 * (top - bottom) or 0.5
+    axes.set_ylim(bottom - pad, min(top + pad, 100.0 + pad))
+    hidden = [e for e in entries
+              if 100.0 * e["test_accuracy_mean"] < bottom - pad]
+    for e in hidden:
+        axes.plot(
+            100.0 * e["density"], bottom - pad, marker="v", markersize=6,
+            color=styles[e["branch"]][0], markerfacecolor="white",
+            clip_on=False, zorder=6, gid="hidden-point",
+        )
+    if hidden:
+        plural = "" if len(hidden) == 1 else "s"
+        axes.text(
+            0.015, 0.035,
+            f"{len(hidden)} point{plural} below {bottom - pad:.1f} % cut off",
+            transform=axes.transAxes, fontsize=_SMALL, color="0.25",
+            gid="hidden-note", zorder=6,
+            bbox={"color": "white", "alpha": 0.85, "pad": 1.0},
+        )
+
+
+def _robust_floor(main: Sequence[float], means: Sequence[float]) -> float:
+    """Returns the lowest mean to show.
+
+    Everything, unless the lowest point would take more than twice the range
+    that three times the ticket's typical loss (upper quartile, at least one
+    percentage point) needs.
+    """
+    best = max(means)
+    losses = sorted(best - value for value in main)
+    typical = losses[(3 * (len(losses) - 1)) // 4]
+    span = 3.0 * max(typical, 1.0)
+    lowest = min(means)
+    if best - lowest <= 2.0 * span:
+        return lowest
+    return min(value for value in means if best - value <= span)
+
+
+def _step_axis(axes: "Axes", entries: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axes.set_ylabel(
+        "step of minimum validation loss", fontsize=_FONT_SIZE
+    )
+    top = max(e["early_stop_step_max"] for e in entries)
+    axes.set_ylim(0, 1.08 * top or 1)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def _legend(
+    figure: "Figure", axes: "Axes", entries: Sequence[Mapping[str, Any]]
+) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles, labels = axes.get_legend_handles_labels()
+    if any(e["branch"] == "main" and e["level"] == 0 for e in entries):
+        handles.insert(1, Line2D([], [], color="0.35", linewidth=0.9))
+        labels.insert(1, "dense network")
+    replicates = max(e["replicates"] for e in entries)
+    if replicates > 1:
+        handles.append(Patch(color="0.35", alpha=0.18, linewidth=0))
+        labels.append(f"min to max of {replicates} replicates")
+    if any(e["early_stop_is_bound"] for e in entries):
+        handles.append(Line2D(
+            [], [], color="0.35", linestyle="none", marker="o",
+            markersize=4.5, markerfacecolor="white",
+        ))
+        labels.append("lower bound (loss still falling)")
+    count = len(handles)
+    columns = count if count <= 5 else (count + 1) // 2
+    figure.legend(
+        handles, labels, loc="outside lower center", frameon=False,
+        fontsize=_SMALL, ncols=columns, handlelength=3.0,
+    )

@@ -1,0 +1,240 @@
+"""What a run found, in one or two sentences."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_lottery.report.summary import density_percent, mean, median_step
+
+# Two float32 accuracies of the same number of hits differ by less.
+_TIE = 1e-7
+
+_CONTROLS = {
+    "reinit": "the same mask with fresh weights (reinit)",
+    "shuffle_mask": "the mask shuffled within layers (shuffle_mask)",
+    "random_mask": "a random mask with fresh weights (random_mask)",
+}
+
+_Run = dict[int, Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Comparison:
+    """One level against the dense networks of the same replicates."""
+
+    level: int
+    rows: _Run
+    dense: _Run
+    started: int
+
+    @property
+    def density(self) -> float:
+        return mean([row["density"] for row in self.rows.values()])
+
+    @property
+    def accuracy(self) -> float:
+        return _accuracy(self.rows)
+
+    @property
+    def gain(self) -> float:
+        return self.accuracy - _accuracy(self.dense)
+
+    @property
+    def losers(self) -> int:
+        """Replicates in which the level is below its own dense network."""
+        return sum(
+            row["test_accuracy"] - self.dense[key]["test_accuracy"] < -_TIE
+            for key, row in self.rows.items()
+        )
+
+
+def finding(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what was found as one or two plain sentences.
+
+    The finding is the level of smallest density whose mean test accuracy is
+    at or above that of level 0, over the replicates that have finished both
+    (so a half-finished run compares like with like), together with what the
+    controls reach at that level and when each network would have stopped
+    early. If no level is, it is the one that comes closest. It is a reading
+    of the means, not a test of significance.
+
+    Args:
+        rows: Rows of results.csv, in any order; some may be missing.
+
+    Returns:
+        A text of one line.
+
+    Example:
+        >>> finding([])
+        'Nothing finished yet.'
+    """
+    if not rows:
+        return "Nothing finished yet."
+    runs: dict[tuple[str, int], _Run] = {}
+    for row in rows:
+        run = runs.setdefault((row["branch"], row["level"]), {})
+        run[row["replicate"]] = row
+    dense = runs.get(("main", 0))
+    if dense is None:
+        return (
+            "No dense network (level 0) has finished, so there is nothing "
+            "to compare with yet."
+        )
+    compared = _compare(runs, dense)
+    if not compared:
+        return (
+            "Only the dense network (level 0) has finished: test accuracy "
+            f"{_percent(_accuracy(dense))} ({_replicates(len(dense))}); "
+            "there is no ticket to compare with it yet."
+        )
+    winners = [one for one in compared if one.gain >= -_TIE]
+    if winners:
+        best = min(winners, key=lambda one: (one.density, -one.level))
+        text = _winner(best, compared) + _controls(runs, best)
+    else:
+        # Of levels that tie, the sparsest.
+        best = max(compared, key=lambda one: (
+            round(one.gain / _TIE), -one.density, one.level))
+        text = _nearest(best, compared)
+    text += f". {_early_stop(best)}"
+    if len(dense) == 1:
+        text += (
+            "; one replicate: run more (--replicates) before believing it"
+        )
+    return text + "."
+
+
+def _compare(
+    runs: Mapping[tuple[str, int], _Run], dense: _Run
+) -> list[_Comparison]:
+    compared = []
+    for (branch, level), run in sorted(runs.items()):
+        shared = sorted(set(run) & set(dense))
+        if branch == "main" and level > 0 and shared:
+            compared.append(_Comparison(
+                level=level,
+                rows={key: run[key] for key in shared},
+                dense={key: dense[key] for key in shared},
+                started=len(dense),
+            ))
+    return compared
+
+
+def _winner(best: _Comparison, compared: list[_Comparison]) -> str:
+    text = f"Winning-ticket candidate: {_describe(best)}"
+    denser = [one for one in compared if one.density > best.density]
+    below = sum(one.gain < -_TIE for one in denser)
+    doubts = []
+    if below:
+        doubts.append(
+            f"{below} of the {len(denser)} denser levels "
+            f"{'falls' if below == 1 else 'fall'} below dense"
+        )
+    if best.losers:
+        doubts.append(
+            f"{best.losers} of {len(best.rows)} replicates "
+            f"{'is' if best.losers == 1 else 'are'} below dense here"
+        )
+    if doubts:
+        text += f", although {' and '.join(doubts)}"
+    return text
+
+
+def _nearest(best: _Comparison, compared: list[_Comparison]) -> str:
+    if len(compared) == 1:
+        return (
+            "No winning ticket: the one finished level falls short of the "
+            f"dense test accuracy; {_describe(best)}"
+        )
+    return (
+        f"No winning ticket: none of the {len(compared)} finished levels "
+        f"reaches the dense test accuracy; the closest, {_describe(best)}"
+    )
+
+
+def _describe(one: _Comparison) -> str:
+    rows = list(one.rows.values())
+    kept = round(mean([row["kept_weights"] for row in rows]))
+    gain = (
+        "equal" if abs(one.gain) <= _TIE else f"{100 * one.gain:+.2f} pp"
+    )
+    return (
+        f"level {one.level} keeps {density_percent(one.density)} % of the "
+        f"weights ({kept:,} of {rows[0]['prunable_weights']:,}) at test "
+        f"accuracy {_percent(one.accuracy)}, dense "
+        f"{_percent(_accuracy(one.dense))} ({gain}, "
+        f"{_replicates(len(rows), one.started)})"
+    )
+
+
+def _controls(
+    runs: Mapping[tuple[str, int], _Run], best: _Comparison
+) -> str:
+    parts = []
+    # reinit first: it is the control of the papers.
+    names = sorted(
+        (branch for branch, level in runs
+         if level == best.level and branch != "main"),
+        key=lambda name: (name != "reinit", name),
+    )
+    for name in names:
+        run = runs[name, best.level]
+        shared = set(run) & set(best.rows)
+        if not shared:
+            continue
+        control = _accuracy({key: run[key] for key in shared})
+        ticket = _accuracy({key: best.rows[key] for key in shared})
+        text = f"{_CONTROLS.get(name, name)} reaches {_percent(control)}"
+        if len(shared) < len(best.rows):
+            text += f" ({len(shared)} of {len(best.rows)} replicates)"
+        if control - ticket >= -_TIE:
+            text += ", as good or better, so it explains the result as well"
+        parts.append(text)
+    if not parts:
+        return "; no control has finished at this level (--branches=reinit)"
+    return "; " + "; ".join(parts)
+
+
+def _early_stop(one: _Comparison) -> str:
+    step, bound = median_step(list(one.rows.values()))
+    dense, dense_bound = median_step(list(one.dense.values()))
+    if bound and dense_bound:
+        return (
+            "Early stopping can not be compared: both validation losses "
+            "were still falling at the last evaluation"
+        )
+    if bound:
+        text = (
+            f"Its validation loss was still falling at step {step:,.0f}, "
+            f"dense is lowest at step {dense:,.0f}"
+        )
+        return text + (" (later than dense)" if step >= dense else "")
+    text = f"Its validation loss is lowest at step {step:,.0f}, dense "
+    text += (
+        f"was still falling at step {dense:,.0f}" if dense_bound
+        else f"at step {dense:,.0f}"
+    )
+    if dense_bound:
+        if 0 < step < dense:
+            text += f" (at least {dense / step:.2f}x sooner)"
+    elif step == dense:
+        text += " (the same)"
+    elif step > dense:
+        text += " (later than dense)"
+    elif step > 0:
+        text += f" ({dense / step:.2f}x sooner)"
+    return text
+
+
+def _replicates(count: int, started: int | None = None) -> str:
+    if started is not None and count < started:
+        return f"only {count} of {started} replicates finished"
+    return "one replicate" if count == 1 else f"mean of {count} replicates"
+
+
+def _accuracy(run: _Run) -> float:
+    return mean([row["test_accuracy"] for row in run.values()])
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"

@@ -1,0 +1,172 @@
+"""results.csv: one row per replicate, branch and level."""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tf_lottery import atomic
+
+_TYPES: dict[str, type] = {
+    "replicate": int,
+    "branch": str,
+    "level": int,
+    "density": float,
+    "sparsity": float,
+    "kept_weights": int,
+    "prunable_weights": int,
+    "test_accuracy": float,
+    "test_loss": float,
+    "val_accuracy": float,
+    "val_loss": float,
+    "train_accuracy": float,
+    "early_stop_step": int,
+    "early_stop_test_accuracy": float,
+    "early_stop_censored": bool,
+    "train_steps": int,
+    "train_seconds": float,
+}
+
+#: Names of the columns of results.csv, in the order of the file.
+COLUMNS: tuple[str, ...] = tuple(_TYPES)
+
+
+def write_results(
+    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+) -> None:
+    """Writes results.csv, replacing an older one in a single step.
+
+    Rows are sorted by replicate, then branch ("main" first, the controls by
+    name), then level. Floats are written with all their digits, so that
+    `read_results` returns exactly the same numbers.
+
+    Args:
+        rows: One mapping per replicate, branch and level, with exactly the
+            keys `COLUMNS`. NumPy scalars are accepted. May be empty.
+        path: The file to write. Missing parent folders are created.
+
+    Raises:
+        ValueError: A row lacks a column or has one too many, or two rows are
+            of the same replicate, branch and level.
+        TypeError: A value is not of its column's type.
+        OSError: The folder can not be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "results.csv")
+        >>> write_results([], path)
+        >>> read_results(path)
+        []
+    """
+    for row in rows:
+        odd = sorted(set(row) ^ set(COLUMNS))
+        if odd:
+            raise ValueError(
+                "`rows` must have exactly the columns of results.csv. "
+                f"Received: missing or unknown {odd}. "
+                "See tf_lottery.report.COLUMNS."
+            )
+    twice = _first_duplicate(rows)
+    if twice:
+        raise ValueError(
+            "`rows` must have one row per replicate, branch and level. "
+            f"Received: {twice} twice. Remove one of them."
+        )
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in sorted(rows, key=_order):
+        writer.writerow([_to_text(row[name], name) for name in COLUMNS])
+    atomic.replace_file(path, text.getvalue().encode("utf-8"))
+
+
+def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Reads results.csv with every value in the type of its column.
+
+    Args:
+        path: A file that `write_results` wrote.
+
+    Returns:
+        One dict per row with the keys `COLUMNS`, in the order of the file.
+        Counts, levels and steps are int, `branch` str,
+        `early_stop_censored` bool, everything else float.
+
+    Raises:
+        ValueError: The file is missing, is not text, has other columns, a
+            value that does not parse, or the same row twice.
+
+    Example:
+        >>> import tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "results.csv")
+        >>> write_results([], path)
+        >>> read_results(path)
+        []
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(_parse(csv.reader(file, strict=True)))
+        twice = _first_duplicate(rows)
+        if twice:
+            raise ValueError(f"{twice} twice")
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ValueError(
+            "`path` must be a results.csv written by write_results. "
+            f"Received: path={os.fspath(path)} ({reason}). "
+            "Rebuild it from the level.json files by running the command "
+            "again."
+        ) from error
+    return rows
+
+
+def _parse(lines: Iterator[list[str]]) -> Iterator[dict[str, Any]]:
+    if tuple(next(lines, ())) != COLUMNS:
+        raise ValueError("line 1 is not the expected header")
+    for number, cells in enumerate(lines, start=2):
+        if len(cells) != len(COLUMNS):
+            raise ValueError(
+                f"line {number} has {len(cells)} of {len(COLUMNS)} values"
+            )
+        row = {}
+        for name, cell in zip(COLUMNS, cells):
+            try:
+                row[name] = _from_text(cell, _TYPES[name])
+            except (ValueError, KeyError):
+                raise ValueError(f"line {number}: {name}={cell!r}") from None
+        yield row
+
+
+def _from_text(cell: str, kind: type) -> Any:
+    # bool("False") is True, hence the table.
+    return {"True": True, "False": False}[cell] if kind is bool else kind(cell)
+
+
+def _to_text(value: Any, name: str) -> str:
+    kind = _TYPES[name]
+    try:
+        same = kind(value) == value or value != value
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise TypeError(
+            f"`rows` must have {kind.__name__} values in column {name}. "
+            f"Received: {name}={value!r}. Convert it first."
+        )
+    # kind() first: repr of a NumPy scalar is "np.float32(0.5)".
+    return str(value) if kind is str else repr(kind(value))
+
+
+def _order(row: Mapping[str, Any]) -> tuple[int, bool, str, int]:
+    branch = row["branch"]
+    return row["replicate"], branch != "main", branch, row["level"]
+
+
+def _first_duplicate(rows: Sequence[Mapping[str, Any]]) -> str:
+    seen = set()
+    for row in rows:
+        key = row["replicate"], row["branch"], row["level"]
+        if key in seen:
+            return "replicate {} {} level {}".format(*key)
+        seen.add(key)
+    return ""

@@ -1,0 +1,113 @@
+"""The table that ends a run at the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_lottery.report.findings import finding
+from tf_lottery.report.summary import (
+    branch_order,
+    density_percent,
+    summarize,
+)
+
+__all__ = ["finding", "summarize", "text_table"]
+
+
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the results as aligned plain text, one line per level.
+
+    Columns: level, weights kept in percent and as a count, test accuracy in
+    percent (mean, and min-max where there is more than one replicate), the
+    median step of minimum validation loss (">=": only a lower bound), and
+    the mean test accuracy of each control, blank where it was not run.
+    Notes below the table name the levels that some replicate has not
+    finished. Up to 100 columns wide with two controls.
+
+    Args:
+        rows: Rows of results.csv, in any order; some may be missing.
+
+    Returns:
+        Lines joined by newlines, without one at the end.
+
+    Example:
+        >>> text_table([])
+        'Nothing finished yet.'
+    """
+    if not rows:
+        return "Nothing finished yet."
+    entries = {(e["branch"], e["level"]): e for e in summarize(rows)}
+    controls = sorted({branch for branch, _ in entries} - {"main"})
+    levels = sorted({level for _, level in entries})
+    table = [[
+        "level", "weights %", "kept weights", "test accuracy %",
+        "early stop step", *controls,
+    ]]
+    for level in levels:
+        present = [
+            entries[branch, level]
+            for branch in ("main", *controls)
+            if (branch, level) in entries
+        ]
+        main = entries.get(("main", level))
+        table.append([
+            str(level),
+            density_percent(present[0]["density"]),
+            f"{present[0]['kept_weights']:,}",
+            _accuracy(main) if main else "",
+            _early_stop(main) if main else "",
+            *(_control(entries.get((name, level))) for name in controls),
+        ])
+    lines = _align(table)
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines + _notes(rows, list(entries.values())))
+
+
+def _accuracy(entry: Mapping[str, Any]) -> str:
+    text = f"{100 * entry['test_accuracy_mean']:.2f}"
+    if entry["replicates"] == 1:
+        return text
+    low, high = entry["test_accuracy_min"], entry["test_accuracy_max"]
+    return f"{text} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def _early_stop(entry: Mapping[str, Any]) -> str:
+    sign = ">= " if entry["early_stop_is_bound"] else ""
+    return f"{sign}{entry['early_stop_step_median']:,.0f}"
+
+
+def _control(entry: Mapping[str, Any] | None) -> str:
+    return f"{100 * entry['test_accuracy_mean']:.2f}" if entry else ""
+
+
+def _align(table: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*table)]
+    lines = []
+    for cells in table:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths)]
+        # Left, so that means stand below each other with and without ranges.
+        padded[3] = cells[3].ljust(widths[3])
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _notes(
+    rows: Sequence[Mapping[str, Any]], entries: list[dict[str, Any]]
+) -> list[str]:
+    notes = []
+    main = [entry for entry in entries if entry["branch"] == "main"]
+    if any(entry["early_stop_is_bound"] for entry in main):
+        notes.append(
+            ">= : validation loss was still falling at the last evaluation."
+        )
+    total = len({row["replicate"] for row in rows})
+    missing: dict[tuple[str, int], list[str]] = {}
+    for entry in sorted(entries, key=lambda e: branch_order(e["branch"])):
+        if entry["replicates"] < total:
+            key = entry["branch"], entry["replicates"]
+            missing.setdefault(key, []).append(str(entry["level"]))
+    for (branch, count), levels in missing.items():
+        notes.append(
+            f"Only {count} of {total} replicates: {branch} level"
+            f"{'s' if len(levels) > 1 else ''} {', '.join(levels)}."
+        )
+    return notes
