@@ -1,0 +1,1 @@
+"""Commands: flags to a configuration to one call."""

@@ -1,0 +1,88 @@
+"""How a command ends: one line on standard error, never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+import types
+from collections.abc import Iterator, Sequence
+
+
+@contextlib.contextmanager
+def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
+    """Turns exceptions into one line and an exit status.
+
+    Args:
+        argv: the command line; with `--debug` in it, exceptions pass through.
+
+    Yields:
+        A namespace whose `status` is the exit status.
+    """
+    outcome = types.SimpleNamespace(status=0)
+    try:
+        yield outcome
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. Finished levels are kept: run the same command "
+            "again to go on.",
+            file=sys.stderr,
+        )
+        outcome.status = 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        outcome.status = 1
+    except Exception as error:
+        if any(a in ("--debug", "--debug=true") for a in argv):
+            raise
+        print(_line(error), file=sys.stderr)
+        outcome.status = 1
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keeps TensorFlow's lines about its own build off the terminal.
+
+    The C++ side writes them to the file descriptor while it is loaded and
+    its devices are found, before any log level is heeded; so they are caught
+    there. If loading fails they are printed after all.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
+            yield
+        except BaseException:
+            caught.seek(0)
+            os.write(kept, caught.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        advice = "Check the path and its permissions"
+        if error.errno == errno.ENOSPC:
+            advice = "Make room on the disk"
+        return (
+            f"Error: cannot write or read{where}: "
+            f"{error.strerror or error}. {advice}, then run the same command "
+            "again; finished levels are kept."
+        )
+    text = " ".join(str(error).split())
+    if not isinstance(error, (ValueError, TypeError, RuntimeError)):
+        text = f"{type(error).__name__}: {text}"
+    if len(text) > 2000:
+        text = text[:2000] + " ..."
+    return f"Error: {text}"

@@ -1,0 +1,53 @@
+"""Finds lottery tickets: trains, prunes and rewinds, level by level."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: the program's name and its arguments; `sys.argv` if none.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    from tf_lottery.cli.errors import reported
+
+    with reported(argv) as outcome:
+        outcome.status = _run(argv)
+    return outcome.status
+
+
+def _run(argv: list[str]) -> int:
+    from tf_lottery.cli.errors import quiet_tensorflow
+    from tf_lottery.cli.flags import config_from_flags
+    from tf_lottery.cli.flags import help_text
+
+    config = config_from_flags(argv)
+    if config is None:
+        print(help_text(os.path.basename(argv[0]), __doc__))
+        return 0
+    with quiet_tensorflow():
+        from tf_lottery import experiment
+        from tf_lottery import report
+
+    with report.Progress(
+        quiet=config.quiet, log_file=config.log_file
+    ) as progress:
+        prepared = experiment.Experiment(config, progress)
+        if config.plan:
+            print(prepared.plan.text(prepared.finished()))
+            print(f"Run directory: {prepared.run_dir}")
+        else:
+            prepared.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

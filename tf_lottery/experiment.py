@@ -1,0 +1,472 @@
+"""One experiment from its configuration: the only place that wires it all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_lottery import analysis
+from tf_lottery import data
+from tf_lottery import export
+from tf_lottery import models
+from tf_lottery import report
+from tf_lottery import search
+from tf_lottery import seeds
+from tf_lottery import train
+from tf_lottery.config import Config
+from tf_lottery.config import fingerprint
+from tf_lottery.config import identity
+from tf_lottery.config import run_name
+from tf_lottery.layers import get_mask
+from tf_lottery.layers import get_state
+from tf_lottery.layers import mask_model
+from tf_lottery.layers import set_mask
+from tf_lottery.layers import set_state
+from tf_lottery.plan import MAIN
+from tf_lottery.plan import Plan
+from tf_lottery.plan import parse_levels
+from tf_lottery.pruners import get_pruner
+from tf_lottery.schedules import LearningRate
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
+from tf_lottery.tickets import Ticket
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What an experiment found.
+
+    Args:
+        rows: of results.csv, one dict per replicate, branch and level.
+        run_dir: the run directory.
+    """
+
+    rows: list[dict[str, Any]]
+    run_dir: str
+
+    def table(self) -> str:
+        """Returns the final table as text."""
+        return report.text_table(self.rows)
+
+    def finding(self) -> str:
+        """Returns what was found, in a sentence or two."""
+        return report.finding(self.rows)
+
+
+def run(
+    config: Config | None = None,
+    *,
+    progress: report.Progress | None = None,
+    **changes: Any,
+) -> Results:
+    """Runs an experiment; finished levels of an earlier run are reused.
+
+    Args:
+        config: what to run; the defaults if none.
+        progress: where to report; the terminal by default.
+        **changes: fields of `Config` to set, for example `levels=5`.
+
+    Returns:
+        `Results`; everything is on disk as well.
+
+    Raises:
+        ValueError, TypeError: a bad configuration, before any data is read.
+        RuntimeError: training failed; finished levels are kept.
+        OSError: the disk is full or cannot be written.
+
+    Example:
+        >>> results = run(levels=1, train_steps=20, output_dir=folder,
+        ...               quiet=True)
+        >>> [row["kept_weights"] for row in results.rows]
+        [50200, 40260]
+    """
+    config = dataclasses.replace(config or Config(), **changes)
+    if progress is None:
+        progress = report.Progress(
+            quiet=config.quiet, log_file=config.log_file
+        )
+    with progress:
+        return Experiment(config, progress).run()
+
+
+def load_results(run_dir: str | os.PathLike[str]) -> Results:
+    """Returns the results in a run directory, finished or not.
+
+    Args:
+        run_dir: the run's folder, which holds results.csv.
+
+    Raises:
+        ValueError: there is no results.csv or it cannot be read.
+    """
+    path = os.path.join(os.fspath(run_dir), "results.csv")
+    return Results(report.read_results(path), os.fspath(run_dir))
+
+
+class Experiment:
+    """An experiment that is checked and ready, with no data read yet.
+
+    Args:
+        config: what to run.
+        progress: where to report.
+
+    Raises:
+        ValueError, TypeError: an unknown name, a model that cannot be
+            pruned, levels that empty a layer, a run directory that was
+            altered.
+    """
+
+    def __init__(self, config: Config, progress: report.Progress):
+        self.config = config = config.resolved()
+        self._progress = progress
+        models.check_model(config.model)
+        models.check_init(config.init)
+        get_pruner(config.criterion)
+        train.check_optimizer(config.optimizer)
+        analysis.check_controls(config.branches)
+        self._exported = parse_levels("export", config.export, config.levels)
+        self._identity, start = _with_inputs(config)
+        self.run_dir = os.path.join(
+            config.output_dir, run_name(self._identity)
+        )
+        self._store = RunDirectory(self.run_dir, progress.line)
+        self._store.check(self._identity, fingerprint)
+        self._digests: dict[Key, str | None] = {}
+        self.info = data.describe(
+            config.dataset,
+            data_dir=config.data_dir,
+            validation_size=config.validation_size,
+        )
+        self._strategy = train.make_strategy(config.strategy)
+        with self._strategy.scope():
+            self._model = mask_model(
+                self._build(0, "init"), exclude=config.exclude
+            )
+        self._start = start and start.rewind
+        if self._start:
+            set_state(self._model, self._start)
+        self._rates = dict(
+            prune_rate=config.prune_rate,
+            conv_prune_rate=config.conv_prune_rate,
+            output_prune_rate=config.output_prune_rate,
+            scope=config.scope,
+        )
+        self.plan = Plan(
+            config,
+            get_mask(self._model),
+            search.pruning_rates(self._model, **self._rates),
+            self.info.train_size,
+            sum(int(v.size) for v in get_state(self._model).values()),
+        )
+
+    def finished(self) -> set[Key]:
+        """Returns the trainings that an earlier run has finished."""
+        return {key for key in self.plan.keys if self._digest(key)}
+
+    def run(self) -> Results:
+        """Trains what is not finished yet, then writes the report."""
+        say = self._progress.line
+        self._store.open(self._identity, fingerprint)
+        info = self.info
+        say(
+            f"{info.source}: {info.train_size:,} training, "
+            f"{info.validation_size:,} validation, {info.test_size:,} test "
+            f"images. {self.config.model}: {self.plan.mask.size:,} prunable "
+            f"weights."
+        )
+        for note in info.notes:
+            say(note)
+        finished = self.finished()
+        self._todo = [k for k in self.plan.keys if k not in finished]
+        if finished:
+            say(
+                f"{len(finished)} of {len(self.plan.keys)} trainings are "
+                "finished and reused."
+            )
+        self._progress.start(
+            sum(map(self.plan.steps, self.plan.keys)),
+            sum(map(self.plan.steps, finished)),
+        )
+        if self._todo:
+            self._trainer = self._make_trainer()
+            for replicate in self.plan.replicates:
+                self._run_main(replicate)
+                self._run_branches(replicate)
+        self._export()
+        return self._report()
+
+    def _run_main(self, replicate: int) -> None:
+        """The search; what is finished is passed over."""
+        tickets = None
+        for level in range(self.config.levels + 1):
+            key = Key(replicate, MAIN, level)
+            if self._is_finished(key):
+                tickets = None
+                continue
+            if tickets is None:
+                tickets = self._search(replicate, level)
+            self._save(key, next(tickets))
+
+    def _search(self, replicate: int, level: int) -> Iterator[Ticket]:
+        """The tickets of a replicate from a level on."""
+        if level == 0:
+            resume = None
+            set_mask(self._model, self.plan.mask)
+            set_state(
+                self._model,
+                self._start or get_state(self._build(replicate, "init")),
+            )
+        else:
+            resume = self._ticket(Key(replicate, MAIN, level - 1))
+        return search.find_tickets(
+            self._model,
+            functools.partial(self._train, replicate, MAIN),
+            levels=self.config.levels,
+            criterion=self.config.criterion,
+            collapse=self.config.collapse,
+            rewind_step=self.plan.rewind_step,
+            retrain=self.config.retrain,
+            seed=self._seed(replicate),
+            config=self._provenance(replicate, MAIN),
+            resume=resume,
+            **self._rates,
+        )
+
+    def _run_branches(self, replicate: int) -> None:
+        """The controls; each is trained on the data order of its ticket."""
+        theta = None
+        for key in self.plan.keys:
+            if key.replicate != replicate or key.branch == MAIN:
+                continue
+            if self._is_finished(key):
+                continue
+            if theta is None:
+                # Only level 0 holds the weights outside the masks.
+                theta = self._ticket(Key(replicate, MAIN, 0)).rewind
+            name = f"{key.branch} {key.level}"
+            control = analysis.CONTROLS[key.branch](
+                self._ticket(Key(replicate, MAIN, key.level)),
+                theta,
+                get_state(self._build(replicate, name)),
+                seeds.derive(self._seed(replicate), name),
+            )
+            set_mask(self._model, control.mask)
+            set_state(self._model, control.weights)
+            start = get_state(self._model)
+            metrics = self._train(
+                replicate,
+                key.branch,
+                self._model,
+                level=key.level,
+                seed=search.level_seed(self._seed(replicate), key.level),
+                start_step=self.plan.start_step(key),
+            )
+            ticket = Ticket.of(
+                self._model,
+                rewind=start,
+                level=key.level,
+                config=self._provenance(replicate, key.branch),
+                metrics=metrics,
+            )
+            self._save(key, ticket)
+
+    def _train(
+        self, replicate: int, branch: str, model, *, level: int, **how: Any
+    ) -> dict[str, Any]:
+        self._key = Key(replicate, branch, level)
+        self._last_step = how["start_step"]
+        began = time.monotonic()
+        metrics = self._trainer(
+            model,
+            level=level,
+            last_rate=self.config.retrain == "fine_tune"
+            and branch == MAIN
+            and level > 0,
+            **how,
+        )
+        self._seconds = time.monotonic() - began
+        return metrics
+
+    def _on_step(self, step: int, rows) -> None:
+        self._progress.advance(step - self._last_step)
+        self._last_step = step
+        for row in rows:
+            if row.split == "validation":
+                self._progress.status(
+                    f"{self._key}, step {step}: val {row.accuracy:.1%}"
+                )
+
+    def _save(self, key: Key, ticket: Ticket) -> None:
+        mask = ticket.mask
+        row = {
+            "replicate": key.replicate,
+            "branch": key.branch,
+            "level": key.level,
+            "density": mask.density,
+            "sparsity": mask.sparsity,
+            "kept_weights": mask.kept,
+            "prunable_weights": mask.size,
+            **ticket.metrics,
+            "train_seconds": round(self._seconds, 3),
+        }
+        self._digests[key] = self._store.save(
+            key, ticket, self._trainer.rows, row, self._parent_digest(key)
+        )
+        self._write_results()
+        early = f"{row['early_stop_step']:,}"
+        if row["early_stop_censored"]:
+            early = f">= {early}"
+        self._progress.line(
+            f"{key}: {mask.kept:,} weights "
+            f"({report.density_percent(mask.density)} %), test "
+            f"{row['test_accuracy']:.2%}; early stop at {early}, test "
+            f"{row['early_stop_test_accuracy']:.2%}"
+        )
+
+    def _is_finished(self, key: Key) -> bool:
+        if self._digest(key) is None:
+            return False
+        if key in self._todo:
+            # Its parent was trained again, to the same ticket.
+            self._todo.remove(key)
+            self._progress.advance(self.plan.steps(key))
+        return True
+
+    def _digest(self, key: Key) -> str | None:
+        """Digest of a finished training's ticket, or None."""
+        if key not in self._digests:
+            parent = self._parent_digest(key)
+            if parent is None:
+                return None
+            self._digests[key] = self._store.finished(key, parent)
+        return self._digests[key]
+
+    def _parent_digest(self, key: Key) -> str | None:
+        if key.branch != MAIN:
+            return self._digest(dataclasses.replace(key, branch=MAIN))
+        if key.level == 0:
+            return ""
+        return self._digest(dataclasses.replace(key, level=key.level - 1))
+
+    def _ticket(self, key: Key) -> Ticket:
+        return Ticket.load(self._store.ticket_path(key))
+
+    def _build(self, replicate: int, purpose: str) -> keras.Model:
+        """A dense network with initial weights of their own seed."""
+        with _precision(self.config.mixed_precision):
+            return models.build_model(
+                self.config.model,
+                self.info.input_shape,
+                self.info.num_classes,
+                seed=seeds.derive(self._seed(replicate), purpose),
+                init=self.config.init,
+            )
+
+    def _make_trainer(self) -> train.Trainer:
+        config = self.config
+        images = data.load(
+            config.dataset,
+            data_dir=config.data_dir,
+            validation_size=config.validation_size,
+            split_seed=config.split_seed,
+        )
+        scale = self.info.scale
+        return train.Trainer(
+            self._model,
+            {
+                name: (split.x, split.y)
+                for name, split in (
+                    ("train", images.train),
+                    ("validation", images.validation),
+                    ("test", images.test),
+                )
+            },
+            train.TrainingSettings(
+                train_steps=config.train_steps,
+                batch_size=config.batch_size,
+                eval_every=config.eval_every,
+                optimizer=config.optimizer,
+                learning_rate=LearningRate(
+                    config.learning_rate, config.lr_schedule, config.warmup
+                ),
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                jit=config.jit,
+            ),
+            preprocess=lambda x: tf.cast(x, tf.float32) * scale,
+            strategy=self._strategy,
+            on_step=self._on_step,
+        )
+
+    def _seed(self, replicate: int) -> int:
+        return seeds.derive(self.config.seed, "replicate", replicate)
+
+    def _provenance(self, replicate: int, branch: str) -> dict[str, Any]:
+        """What a ticket says of how it was found."""
+        return {
+            **identity(self._identity),
+            "replicate": replicate,
+            "branch": branch,
+            "input_shape": list(self.info.input_shape),
+            "input_scale": self.info.scale,
+            "num_classes": self.info.num_classes,
+            "source": self.info.source,
+        }
+
+    def _write_results(self) -> None:
+        path = os.path.join(self.run_dir, "results.csv")
+        report.write_results(self._store.rows(), path)
+
+    def _export(self) -> None:
+        for replicate in self.plan.replicates:
+            for level in self._exported:
+                key = Key(replicate, MAIN, level)
+                path = os.path.join(self._store.level_path(key), "saved_model")
+                if not os.path.exists(path):
+                    export.export_saved_model(self._ticket(key), path)
+                    self._progress.line(f"SavedModel: {path}")
+
+    def _report(self) -> Results:
+        self._write_results()
+        results = load_results(self.run_dir)
+        figure = os.path.join(self.run_dir, "report", "accuracy.png")
+        config = self.config
+        report.save_figure(
+            report.accuracy_figure(
+                results.rows, title=f"{config.model} on {config.dataset}"
+            ),
+            figure,
+        )
+        self._progress.line(
+            f"\n{results.table()}\n\n{results.finding()}\n\n"
+            f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"
+            f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
+        )
+        return results
+
+
+def _with_inputs(config: Config) -> tuple[dict[str, Any], Ticket | None]:
+    """The resolved configuration with content hashes of its input files."""
+    values = config.to_json()
+    if config.initial_weights is None:
+        return values, None
+    ticket = Ticket.load(config.initial_weights)
+    values["inputs"] = {"initial_weights": ticket.digest()}
+    return values, ticket
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

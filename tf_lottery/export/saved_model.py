@@ -1,0 +1,45 @@
+"""A trained ticket as a SavedModel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import keras
+
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import strip_masks
+from tf_lottery.tickets import Ticket
+
+
+def export_saved_model(
+    source: Ticket | keras.Model, path: str | os.PathLike
+) -> None:
+    """Writes a SavedModel that TensorFlow alone can serve.
+
+    It is written under a temporary name and then renamed, so a folder of
+    that name is always whole.
+
+    Args:
+        source: a ticket, of which the trained network is written, or a Keras
+            model, masked or not.
+        path: folder, replaced where it exists. Its default signature takes
+            the model's inputs (images as floats, scaled as in training) and
+            gives its outputs (logits).
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    model = source
+    if isinstance(source, Ticket):
+        model = source.build_model(masked=False, weights="trained")
+    elif is_masked(source):
+        model = strip_masks(source)
+    target = os.path.abspath(os.fspath(path))
+    temporary = f"{target}.{os.getpid()}.tmp"
+    try:
+        model.export(temporary, verbose=False)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,110 @@
+"""Scoring and pruning a model in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tf_lottery.layers import add_masks
+from tf_lottery.layers import set_mask
+from tf_lottery.masks import Mask
+from tf_lottery.masks import check_target
+from tf_lottery.masks import target_counts
+from tf_lottery.pruners.base import Pruner
+from tf_lottery.pruners.base import PruningContext
+from tf_lottery.pruners.base import get_pruner
+
+
+def scores(
+    model: keras.Model,
+    criterion: str | Pruner,
+    x: np.ndarray | None = None,
+    y: np.ndarray | None = None,
+    loss: Callable | None = None,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Scores every prunable weight of a model by a criterion.
+
+    Args:
+        model: a Keras model; one without masks is given masks of ones in
+            place (its outputs do not change).
+        criterion: a name in `PRUNERS`, or a `Pruner`.
+        x: inputs, for criteria that need data.
+        y: their targets.
+        loss: `(y, outputs) -> losses`, for criteria that need gradients.
+        seed: of random criteria.
+
+    Returns:
+        `{path: float array}`, raw; larger = keep.
+
+    Raises:
+        ValueError: an unknown criterion, or a model that cannot be masked.
+
+    Example:
+        >>> x = keras.Input((2,))
+        >>> model = keras.Model(x, keras.layers.Dense(1, name="out")(x))
+        >>> model.set_weights([np.array([[-2.0], [1.0]]), np.zeros(1)])
+        >>> scores(model, "magnitude")["out/kernel"].ravel().tolist()
+        [2.0, 1.0]
+    """
+    pruner = get_pruner(criterion)
+    add_masks(model)
+    return pruner.scores(
+        PruningContext(model, seed=seed, x=x, y=y, loss=loss)
+    )
+
+
+def prune(
+    model: keras.Model,
+    sparsity: float,
+    criterion: str | Pruner = "magnitude",
+    scope: str = "global",
+    x: np.ndarray | None = None,
+    y: np.ndarray | None = None,
+    loss: Callable | None = None,
+    seed: int = 0,
+    collapse: str = "stop",
+) -> Mask:
+    """Prunes a model to a sparsity, in place.
+
+    Of n prunable weights, `n - round(sparsity * n)` are kept: those of the
+    highest scores, ties broken by flat index.
+
+    Args:
+        model: a Keras model; one without masks is given masks in place.
+        sparsity: fraction of the prunable weights to be zero, in [0, 1).
+        criterion: a name in `PRUNERS`, or a `Pruner`.
+        scope: `"global"`, `"uniform"` (every kernel alike; `"layerwise"` is
+            the same here), or `"erk"`.
+        x: inputs, for criteria that need data.
+        y: their targets.
+        loss: `(y, outputs) -> losses`, for criteria that need gradients.
+        seed: of random criteria.
+        collapse: where a kernel would be left empty: `"stop"` raises,
+            `"floor"` keeps its best weight, `"allow"` goes on.
+
+    Returns:
+        The `Mask`, also set on the model.
+
+    Raises:
+        ValueError: an unknown name, a sparsity outside [0, 1) or below the
+            model's, or a kernel left empty under `"stop"`.
+
+    Example:
+        >>> x = keras.Input((2,))
+        >>> model = keras.Model(x, keras.layers.Dense(1, name="out")(x))
+        >>> model.set_weights([np.array([[-2.0], [1.0]]), np.zeros(1)])
+        >>> prune(model, 0.5)["out/kernel"].ravel().tolist()
+        [True, False]
+    """
+    pruner = get_pruner(criterion)
+    check_target(sparsity, scope, collapse)
+    add_masks(model)
+    context = PruningContext(model, 0, seed, x, y, loss, collapse)
+    keep = target_counts(context.mask, sparsity, scope)
+    mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
+    set_mask(model, mask)
+    return mask

@@ -1,0 +1,88 @@
+"""Which kernel is pruned at which rate."""
+
+from __future__ import annotations
+
+import keras
+
+from tf_lottery.layers import MaskedKernel
+from tf_lottery.layers import masked_kernels
+from tf_lottery.layers import walk
+from tf_lottery.masks import PruningRates
+from tf_lottery.masks import check_rate
+
+
+def pruning_rates(
+    model: keras.Model,
+    *,
+    prune_rate: float = 0.2,
+    conv_prune_rate: float | None = None,
+    output_prune_rate: float | None = None,
+    scope: str = "layerwise",
+) -> PruningRates:
+    """Returns what a round removes from a model's kernels.
+
+    Args:
+        model: a masked model.
+        prune_rate: fraction of the surviving weights, in (0, 1).
+        conv_prune_rate: of convolution kernels under the layerwise scope;
+            `prune_rate` by default.
+        output_prune_rate: of the kernels that give the model's outputs under
+            the layerwise scope; half of `prune_rate` by default.
+        scope: as in `PruningRates`.
+
+    Raises:
+        ValueError: a rate outside (0, 1) or an unknown scope.
+
+    Reference:
+        Frankle and Carbin, 2019, arXiv:1803.03635, figure 2: output layers
+        are pruned at half the rate of the fully connected ones.
+    """
+    if conv_prune_rate is None:
+        conv_prune_rate = prune_rate
+    if output_prune_rate is None:
+        output_prune_rate = prune_rate / 2
+    check_rate("prune_rate", prune_rate)
+    check_rate("conv_prune_rate", conv_prune_rate)
+    check_rate("output_prune_rate", output_prune_rate)
+    raw = {id(v): path for path, (v, _) in masked_kernels(model).items()}
+    outputs = {id(layer) for layer in output_layers(model)}
+    by_path = {}
+    for layer in walk(model):
+        if not isinstance(layer, MaskedKernel):
+            continue
+        rate = prune_rate
+        if hasattr(layer, "kernel_size"):
+            rate = conv_prune_rate
+        if id(layer) in outputs:
+            rate = output_prune_rate
+        for name in layer.masked_kernels:
+            by_path[raw[id(layer.raw_kernel(name))]] = rate
+    return PruningRates(scope, prune_rate, by_path)
+
+
+def output_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns the masked layers whose kernels give the model's outputs.
+
+    From every output back through layers without kernels (activations,
+    pooling, sums) to the first layers with one.
+
+    Args:
+        model: a masked Sequential or functional model.
+    """
+    found: list[keras.layers.Layer] = []
+    pending = list(model.outputs)
+    seen = set()
+    while pending:
+        tensor = pending.pop()
+        operation, node = tensor._keras_history[:2]
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if isinstance(operation, MaskedKernel):
+            if all(operation is not layer for layer in found):
+                found.append(operation)
+        elif isinstance(operation, keras.Model):
+            pending += operation.outputs
+        elif not getattr(operation, "_trainable_variables", None):
+            pending += operation._inbound_nodes[node].input_tensors
+    return found

@@ -1,0 +1,8 @@
+"""Tickets: what a search yields, in memory and on disk."""
+
+from tf_lottery.tickets.store import Key
+from tf_lottery.tickets.store import RunDirectory
+from tf_lottery.tickets.ticket import Ticket
+from tf_lottery.tickets.ticket import verify_files
+
+__all__ = ["Key", "RunDirectory", "Ticket", "verify_files"]

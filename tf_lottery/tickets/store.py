@@ -1,0 +1,229 @@
+"""The run directory: what is finished stays, what is not is done again.
+
+A level is finished when its level.json is there and the checksums in it hold;
+it is written last and in one step. It also names the ticket that the level was
+made from, so a level whose parent turns out different is not reused.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from tf_lottery.atomic import replace_file
+from tf_lottery.tickets.ticket import Ticket
+
+_LEVEL = "level.json"
+_CONFIG = "config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """Names one training: replicate, branch (`"main"` or a control), level."""
+
+    replicate: int
+    branch: str
+    level: int
+
+    def __str__(self) -> str:
+        return f"replicate {self.replicate} {self.branch} level {self.level}"
+
+
+class RunDirectory:
+    """Reads and writes a run's levels.
+
+    Args:
+        path: the run's own folder, made by `open`.
+        notice: called with one line for every file that is missing,
+            truncated or altered, and so will be made again.
+    """
+
+    def __init__(self, path: str, notice: Callable[[str], None] = print):
+        self.path = path
+        self._notice = notice
+
+    def open(
+        self,
+        values: Mapping[str, Any],
+        fingerprint: Callable[[Mapping[str, Any]], str],
+    ) -> None:
+        """Makes the folder and writes config.json, or checks the one there.
+
+        Args:
+            values: the resolved configuration.
+            fingerprint: of such values; both must have the same.
+
+        Raises:
+            ValueError: the config.json there belongs to another experiment.
+            OSError: the folder cannot be written.
+        """
+        self.check(values, fingerprint)
+        os.makedirs(self.path, exist_ok=True)
+        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+        replace_file(os.path.join(self.path, _CONFIG), text.encode())
+
+    def check(
+        self,
+        values: Mapping[str, Any],
+        fingerprint: Callable[[Mapping[str, Any]], str],
+    ) -> None:
+        """Raises ValueError where config.json is of another experiment."""
+        file = os.path.join(self.path, _CONFIG)
+        try:
+            with open(file, encoding="utf-8") as stream:
+                there = json.load(stream)
+            altered = fingerprint(there) != fingerprint(values)
+        except FileNotFoundError:
+            return
+        except (ValueError, AttributeError, TypeError):
+            altered = True
+        if altered:
+            raise ValueError(
+                "`output_dir` must not hold an altered run. Received: "
+                f"{file}, which does not match the name of its folder. "
+                "Restore it, delete the folder, or choose another output_dir."
+            )
+
+    def level_path(self, key: Key) -> str:
+        """Returns the folder of a level."""
+        return os.path.join(
+            self.path,
+            f"replicate_{key.replicate}",
+            key.branch,
+            f"level_{key.level:02d}",
+        )
+
+    def ticket_path(self, key: Key) -> str:
+        """Returns the folder of a level's ticket."""
+        return os.path.join(self.level_path(key), "ticket")
+
+    def save(
+        self,
+        key: Key,
+        ticket: Ticket,
+        evaluations: Iterable[Any],
+        row: Mapping[str, Any],
+        parent: str,
+    ) -> str:
+        """Writes a finished level.
+
+        Args:
+            key: which.
+            ticket: its ticket.
+            evaluations: dataclass instances, the rows of metrics.csv.
+            row: its row of results.csv.
+            parent: digest of the ticket that it was made from.
+
+        Returns:
+            The digest of its ticket.
+        """
+        folder = self.level_path(key)
+        for stale in ("saved_model",):
+            shutil.rmtree(os.path.join(folder, stale), ignore_errors=True)
+        ticket.save(os.path.join(folder, "ticket"))
+        metrics = _csv([dataclasses.asdict(e) for e in evaluations])
+        replace_file(os.path.join(folder, "metrics.csv"), metrics)
+        files = {
+            name: _sha256(os.path.join(folder, name))
+            for name in _files(folder)
+        }
+        summary = {"parent": parent, "row": dict(row), "files": files}
+        text = json.dumps(summary, indent=1) + "\n"
+        replace_file(os.path.join(folder, _LEVEL), text.encode())
+        return files["ticket/ticket.json"]
+
+    def finished(self, key: Key, parent: str) -> str | None:
+        """Returns the digest of a finished level's ticket, or None.
+
+        Args:
+            key: which.
+            parent: digest of the ticket that it must have been made from.
+        """
+        summary = self._summary(key)
+        if summary is None:
+            return None
+        folder = self.level_path(key)
+        for name, digest in summary["files"].items():
+            try:
+                found = _sha256(os.path.join(folder, name))
+            except OSError:
+                self._problem(key, name, "missing")
+                return None
+            if found != digest:
+                self._problem(key, name, "truncated or altered")
+                return None
+        if summary["parent"] != parent:
+            self._problem(key, "ticket", "made from another ticket")
+            return None
+        return summary["files"]["ticket/ticket.json"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of results.csv from every level.json there."""
+        keys = sorted(
+            self._keys(), key=lambda k: (k.replicate, k.branch, k.level)
+        )
+        summaries = (self._summary(key, quiet=True) for key in keys)
+        return [dict(s["row"]) for s in summaries if s is not None]
+
+    def _keys(self) -> Iterator[Key]:
+        for replicate in _numbered(self.path, "replicate_"):
+            folder = os.path.join(self.path, f"replicate_{replicate}")
+            for branch in sorted(os.listdir(folder)):
+                inner = os.path.join(folder, branch)
+                if os.path.isdir(inner):
+                    for level in _numbered(inner, "level_"):
+                        yield Key(replicate, branch, level)
+
+    def _summary(self, key: Key, quiet: bool = False) -> dict | None:
+        file = os.path.join(self.level_path(key), _LEVEL)
+        try:
+            with open(file, encoding="utf-8") as stream:
+                summary = json.load(stream)
+            if not isinstance(summary["row"], dict):
+                raise ValueError
+            dict(summary["files"])["ticket/ticket.json"], summary["parent"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            if not quiet:
+                self._problem(key, _LEVEL, "truncated or altered")
+            return None
+        return summary
+
+    def _problem(self, key: Key, name: str, what: str) -> None:
+        file = os.path.join(self.level_path(key), name)
+        self._notice(f"{file} is {what}: {key} is trained again.")
+
+
+def _files(folder: str) -> list[str]:
+    tickets = sorted(os.listdir(os.path.join(folder, "ticket")))
+    return ["metrics.csv", *(f"ticket/{n}" for n in tickets if "." != n[0])]
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _numbered(folder: str, prefix: str) -> list[int]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    digits = (n[len(prefix) :] for n in names if n.startswith(prefix))
+    return sorted(int(d) for d in digits if d.isdigit())

@@ -1,0 +1,21 @@
+"""Training under a `tf.distribute` strategy."""
+
+from tf_lottery.train.loop import Evaluation
+from tf_lottery.train.loop import Trainer
+from tf_lottery.train.loop import TrainingSettings
+from tf_lottery.train.loop import summarize
+from tf_lottery.train.optimizers import OPTIMIZERS
+from tf_lottery.train.optimizers import check_optimizer
+from tf_lottery.train.optimizers import make_optimizer
+from tf_lottery.train.strategy import make_strategy
+
+__all__ = [
+    "Evaluation",
+    "OPTIMIZERS",
+    "Trainer",
+    "TrainingSettings",
+    "check_optimizer",
+    "make_optimizer",
+    "make_strategy",
+    "summarize",
+]
