@@ -8,6 +8,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from tf_lottery.layers.cloning import check_model
+from tf_lottery.layers.cloning import copied_layers
+from tf_lottery.layers.cloning import copy_model
+from tf_lottery.layers.cloning import models_in
 from tf_lottery.layers.masked import MASKED_LAYERS
 from tf_lottery.layers.masked import MaskedKernel
 from tf_lottery.layers.state import masked_kernels
@@ -25,7 +29,6 @@ _NOT_KERNELS = (
     keras.layers.RMSNormalization,
     keras.layers.PReLU,
 )
-_STOCK = {masked: stock for stock, masked in MASKED_LAYERS.items()}
 
 
 def mask_model(
@@ -33,9 +36,10 @@ def mask_model(
 ) -> keras.Model:
     """Returns a copy of `model` whose kernels carry masks, all ones.
 
-    The copy has the same weights, names, variable paths and outputs. Kernels
-    of Dense, EinsumDense, Conv1D/2D/3D and DepthwiseConv2D layers are masked;
-    biases and normalisation are not. The given model is left alone.
+    The copy has the same weights, names, variable paths and outputs (but Keras
+    numbers seed generators anew). Kernels of Dense, EinsumDense, Conv1D/2D/3D
+    and DepthwiseConv2D layers are masked; biases and normalisation are not.
+    The given model is left alone.
 
     Args:
         model: a built Sequential or functional model; nested models and
@@ -50,7 +54,8 @@ def mask_model(
         TypeError: `model` is not a Keras model.
         ValueError: the model is subclassed or not built, is masked already,
             has nothing to prune, holds a layer with a kernel that cannot be
-            masked, or a pattern matches nothing.
+            masked or a model whose own methods a copy would lose, or a
+            pattern matches nothing.
 
     Example:
         >>> model = keras.Sequential(
@@ -58,7 +63,7 @@ def mask_model(
         >>> get_mask(mask_model(model)).size
         12
     """
-    _check_model(model)
+    check_model(model)
     if is_masked(model):
         raise ValueError(
             f"`model` must be without masks. Received: model {model.name!r}, "
@@ -71,7 +76,7 @@ def mask_model(
         cls = MASKED_LAYERS[cls] if id(layer) in maskable else cls
         return cls.from_config(layer.get_config())
 
-    return _copy(model, masked)
+    return copy_model(model, masked)
 
 
 def is_masked(model: keras.Model) -> bool:
@@ -90,7 +95,7 @@ def add_masks(model: keras.Model) -> None:
     Raises:
         TypeError, ValueError: as `mask_model`.
     """
-    _check_model(model)
+    check_model(model)
     if is_masked(model):
         return
     maskable = _maskable_layers(model, ())
@@ -98,8 +103,9 @@ def add_masks(model: keras.Model) -> None:
         if id(layer) in maskable:
             MASKED_LAYERS[type(layer)].convert(layer)
     # Functions that Keras compiled before do not know the masks.
-    for kind in ("train", "test", "predict"):
-        setattr(model, f"{kind}_function", None)
+    for part in models_in(model):
+        for kind in ("train", "test", "predict"):
+            setattr(part, f"{kind}_function", None)
 
 
 def strip_masks(model: keras.Model) -> keras.Model:
@@ -114,16 +120,19 @@ def strip_masks(model: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: `model` is not a Keras model.
-        ValueError: `model` has no masks.
+        ValueError: `model` has no masks, or a class whose own methods a copy
+            would lose.
     """
-    _check_model(model)
+    check_model(model)
     apply_masks(model)
 
+    stocks = {masked: stock for stock, masked in MASKED_LAYERS.items()}
+
     def stock(layer):
-        cls = _STOCK.get(type(layer), type(layer))
+        cls = stocks.get(type(layer), type(layer))
         return cls.from_config(layer.get_config())
 
-    return _copy(model, stock)
+    return copy_model(model, stock)
 
 
 def get_mask(model: keras.Model) -> Mask:
@@ -140,7 +149,7 @@ def get_mask(model: keras.Model) -> Mask:
     """
     return Mask(
         {
-            path: keras.ops.convert_to_numpy(mask) != 0
+            path: np.asarray(mask) != 0
             for path, (_, mask) in _kernels(model).items()
         }
     )
@@ -156,14 +165,16 @@ def set_mask(
     Args:
         model: a masked model.
         mask: `{path: boolean array}` for every masked kernel.
-        optimizer: where given, its per-weight slots at pruned positions are
-            set to their neutral value, so that masking in the middle of
-            training leaves no momentum behind.
+        optimizer: its per-weight slots at pruned positions are set to their
+            neutral value, so that masking in the middle of training leaves no
+            momentum behind. By default that of a compiled model.
 
     Raises:
         ValueError: `model` has no masks or `mask` does not fit.
     """
     kernels = _kernels(model)
+    if optimizer is None:
+        optimizer = getattr(model, "optimizer", None)
     mask = mask if isinstance(mask, Mask) else Mask(mask)
     given = match_paths(
         {k: tuple(raw.shape) for k, (raw, _) in kernels.items()},
@@ -174,7 +185,7 @@ def set_mask(
         keep = mask[given[path]]
         variable.assign(keep.astype(variable.dtype))
         for slot, neutral in [(raw, 0.0), *_slots(optimizer, raw)]:
-            value = keras.ops.convert_to_numpy(slot)
+            value = np.asarray(slot)
             neutral = np.asarray(neutral, value.dtype)
             slot.assign(np.where(keep, value, neutral))
 
@@ -187,16 +198,24 @@ def apply_masks(model: keras.Model) -> None:
 def _slots(optimizer, raw):
     """The optimizer's per-weight slots of `raw`, each with its neutral value.
 
-    Keras names a slot after the variable that it belongs to.
+    Keras holds each kind of slot in a list in the order of the variables.
+    Names would not do: equal layers of two nested models share theirs.
     """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if optimizer is None or not optimizer.built:
         return
-    prefix = raw.path.replace("/", "_") + "_"
-    for slot in optimizer.variables:
-        name = slot.path.rpartition("/")[2]
-        if name.startswith(prefix) and slot.shape == raw.shape:
-            start = getattr(optimizer, "initial_accumulator_value", 0.0)
-            yield slot, start if name == prefix + "accumulator" else 0.0
+    variables = optimizer._trainable_variables
+    index = next((i for i, v in enumerate(variables) if v is raw), None)
+    if index is None:
+        return
+    for name, slots in vars(optimizer).items():
+        if not isinstance(slots, list) or len(slots) != len(variables):
+            continue
+        slot = slots[index]
+        if slot is raw or getattr(slot, "shape", None) != raw.shape:
+            continue
+        start = getattr(optimizer, "initial_accumulator_value", 0.0)
+        yield slot, start if name == "_accumulators" else 0.0
 
 
 def _kernels(model):
@@ -209,39 +228,18 @@ def _kernels(model):
     return kernels
 
 
-def _check_model(model):
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a Keras 3 model. Received: "
-            f"model={type(model).__module__}.{type(model).__name__}. Build it "
-            "with keras, not tf_keras."
-        )
-    for part in (model, *walk(model)):
-        if not isinstance(part, keras.Model):
-            continue
-        # Sequential and functional models only; a subclass with its own call
-        # does not say how its layers are joined.
-        if not hasattr(part, "_functional") and not hasattr(
-            part, "_operations"
-        ):
-            raise ValueError(
-                "`model` must be a Sequential or functional model. Received: "
-                f"{part.name!r} of class {type(part).__name__}. Rewrite it "
-                "with keras.Input and keras.Model."
-            )
-
-
 def _excluded_layers(model, exclude):
     """Ids of the layers whose kernels `exclude` keeps dense."""
     patterns = [exclude] if isinstance(exclude, str) else list(exclude)
     kernels = {
         id(v): path for path, v in named_variables(model).items() if v.ndim > 1
     }
+    # A wrapper may hold the kernel of the layer inside as its own, too.
     layers = {}
     for layer in walk(model):
         own = [kernels.get(id(v)) for v in layer._trainable_variables]
         for path in filter(None, own):
-            layers[path] = id(layer)
+            layers.setdefault(path, set()).add(id(layer))
     chosen = set()
     for pattern in patterns:
         # A Sequential's own name stands before its layers' in a path.
@@ -257,7 +255,7 @@ def _excluded_layers(model, exclude):
                 f"exclude={pattern!r}, which matches none. Kernels are "
                 f"{', '.join(list(layers)[:8])}."
             )
-        chosen |= {layers[path] for path in paths}
+        chosen.update(*(layers[path] for path in paths))
     return chosen
 
 
@@ -267,7 +265,7 @@ def _maskable_layers(model, exclude):
     _check_reachable(model, excluded)
     layers = {
         id(layer)
-        for layer in walk(model)
+        for layer in copied_layers(model)
         if type(layer) in MASKED_LAYERS and id(layer) not in excluded
     }
     if not layers:
@@ -282,39 +280,25 @@ def _maskable_layers(model, exclude):
 def _check_reachable(model, excluded):
     """Names every kernel that would stay dense without a word."""
     dense = []
-    for layer in walk(model):
-        if id(layer) in excluded or isinstance(layer, _NOT_KERNELS):
-            continue
-        if getattr(layer, "lora_enabled", False) or getattr(
-            layer, "quantization_mode", None
+    for layer in (model, *copied_layers(model)):
+        whole = not isinstance(layer, keras.Model)
+        kernels = [
+            variable
+            for part in ((layer, *walk(layer)) if whole else (layer,))
+            if id(part) not in excluded and not isinstance(part, _NOT_KERNELS)
+            for variable in part._trainable_variables
+            if variable.ndim > 1
+        ]
+        if id(layer) not in excluded and (
+            getattr(layer, "lora_enabled", False)
+            or getattr(layer, "quantization_mode", None)
         ):
             dense.append(f"{layer.name} (with LoRA or quantised)")
-        elif type(layer) not in MASKED_LAYERS and any(
-            v.ndim > 1 for v in layer._trainable_variables
-        ):
-            dense.append(f"{layer.name} ({type(layer).__name__})")
+        elif kernels and type(layer) not in MASKED_LAYERS:
+            kind, first = type(layer).__name__, kernels[0].path
+            dense.append(f"{layer.name} ({kind}, {first})")
     if dense:
         raise ValueError(
             "`model` must hold only kernels that can be masked. Received: "
             f"{', '.join(dense)}. Name them in exclude to keep them dense."
         )
-
-
-def _copy(model, clone_function):
-    if not model.built:
-        named_variables(model)  # Raises with the reason.
-    copy = keras.models.clone_model(
-        model, clone_function=clone_function, recursive=True
-    )
-    source = named_variables(model)
-    target = named_variables(copy)
-    # By order, not by path: a copy may be numbered anew.
-    for (path, old), new in zip(source.items(), target.values(), strict=True):
-        if old.shape != new.shape:
-            raise RuntimeError(
-                f"The copy of {path} must be of shape {old.shape}. Received: "
-                f"{new.shape}. A custom layer's get_config is incomplete."
-            )
-        new.assign(old)
-        new.trainable = old.trainable
-    return copy

@@ -26,7 +26,7 @@ class MaskedKernel:
     Example:
         >>> layer = MaskedDense(2)
         >>> layer.build((None, 3))
-        >>> layer.kernel_mask.assign([[1, 0], [1, 1], [0, 1]])
+        >>> _ = layer.kernel_mask.assign([[1, 0], [1, 1], [0, 1]])
         >>> int(np.count_nonzero(layer.kernel))
         4
     """

@@ -96,10 +96,11 @@ def get_state(model: keras.Model) -> dict[str, np.ndarray]:
 
     Returns:
         Arrays of the variables' own shapes and dtypes; a masked model and its
-        dense twin give the same paths.
+        dense twin give the same paths, but for the numbers that Keras gives
+        to seed generators.
     """
     return {
-        path: np.array(keras.ops.convert_to_numpy(v))
+        path: np.array(np.asarray(v))
         for path, v in named_variables(model).items()
     }
 
@@ -124,7 +125,7 @@ def set_state(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
     for path, variable in variables.items():
         value = np.asarray(state[given[path]])
         if path in masks:
-            keep = keras.ops.convert_to_numpy(masks[path]) != 0
+            keep = np.asarray(masks[path]) != 0
             # `where`, not a product: 0 * NaN and -1 * 0 are not 0.
             value = np.where(keep, value, np.zeros_like(value))
         variable.assign(value)

@@ -1,15 +1,15 @@
 """Masks: what is kept, how many, and which. NumPy only."""
 
-from tf_lottery.masks.distribution import COLLAPSE
 from tf_lottery.masks.distribution import SCOPES
 from tf_lottery.masks.distribution import PruningRates
-from tf_lottery.masks.distribution import check_collapse
 from tf_lottery.masks.distribution import check_rate
 from tf_lottery.masks.distribution import check_scope
 from tf_lottery.masks.distribution import check_target
 from tf_lottery.masks.distribution import keep_count
 from tf_lottery.masks.distribution import target_counts
 from tf_lottery.masks.mask import Mask
+from tf_lottery.masks.select import COLLAPSE
+from tf_lottery.masks.select import check_collapse
 from tf_lottery.masks.select import check_emptied
 from tf_lottery.masks.select import floored
 from tf_lottery.masks.select import select

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from tf_lottery.masks.mask import Mask
+from tf_lottery.masks.select import check_collapse
 from tf_lottery.masks.select import check_emptied
+from tf_lottery.masks.select import check_floor
 from tf_lottery.masks.select import floored
 
 SCOPES = ("layerwise", "global", "uniform", "erk")
-COLLAPSE = ("stop", "floor", "allow")
 
 
 def keep_count(size: int, rate: float) -> int:
@@ -96,19 +97,23 @@ class PruningRates:
 
         Raises:
             ValueError: under `"stop"`, a level that empties a kernel (under
-                the global scope: the network).
+                the global scope: the network); under `"floor"` and the global
+                scope, one that keeps less than a weight per kernel.
         """
         check_collapse(collapse)
         counts = mask.kept_by_path
         if self.scope == "global":
             counts = {"the network": mask.kept}
         shapes = mask.shapes
+        alive = sum(n > 0 for n in mask.kept_by_path.values())
         result = [counts]
         for level in range(1, levels + 1):
             after = self._next(counts, shapes)
             if not isinstance(after, dict):
                 after = {"the network": after}
-            if collapse == "floor":
+            if collapse == "floor" and self.scope == "global":
+                check_floor(after["the network"], alive, level)
+            elif collapse == "floor":
                 after = floored(after, counts)
             elif collapse == "stop":
                 check_emptied(after, counts, level)
@@ -231,15 +236,6 @@ def check_target(sparsity: float, scope: str, collapse: str = "stop") -> None:
         raise ValueError(
             f"`sparsity` must be in [0, 1). Received: sparsity={sparsity}. "
             "Give the fraction of weights to remove, not a percentage."
-        )
-
-
-def check_collapse(collapse: str) -> None:
-    """Raises ValueError unless `collapse` is one of `COLLAPSE`."""
-    if collapse not in COLLAPSE:
-        raise ValueError(
-            f"`collapse` must be one of {', '.join(COLLAPSE)}. Received: "
-            f"collapse={collapse!r}. Choose one of these."
         )
 
 

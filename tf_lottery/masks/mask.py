@@ -101,7 +101,7 @@ class Mask(Mapping[str, np.ndarray]):
 
     def is_subset_of(self, other: Mask) -> bool:
         """True when every weight kept here is kept by `other` too."""
-        other.check_shapes(self.shapes)
+        other.check_shapes(self.shapes, "other")
         return not any((m & ~other[k]).any() for k, m in self.items())
 
     def check_shapes(

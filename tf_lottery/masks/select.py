@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 
 import numpy as np
 
 from tf_lottery.masks.mask import Mask
+
+COLLAPSE = ("stop", "floor", "allow")
 
 
 def select(
@@ -31,10 +34,13 @@ def select(
             (counted in the total), `"allow"` leaves it empty.
 
     Returns:
-        A `Mask` that keeps exactly `keep` weights.
+        A `Mask` that keeps exactly `keep` weights; under `"floor"` with
+        counts by path, one per kernel where `keep` asks for fewer in all.
 
     Raises:
-        ValueError: a score is NaN, a count is not between 0 and what the mask
+        TypeError: a count is not an integer.
+        ValueError: an unknown `collapse`, a score is NaN, `keep` is not for
+            the mask's paths, a count is not between 0 and what the mask
             keeps, or a kernel would be left empty under `"stop"`.
 
     Example:
@@ -43,8 +49,15 @@ def select(
         >>> select(scores, mask, 2)["dense/kernel"].tolist()
         [[True, False, True, False]]
     """
+    check_collapse(collapse)
     mask.check_shapes({k: np.shape(v) for k, v in scores.items()}, "scores")
     if isinstance(keep, Mapping):
+        if keep.keys() != mask.keys():
+            raise ValueError(
+                "`keep` must have one count per kernel of the mask. Received: "
+                f"keep={dict(keep)}. Give counts for {', '.join(mask)}."
+            )
+        keep = {k: _count(n) for k, n in keep.items()}
         keep = floored(keep, mask.kept_by_path) if collapse == "floor" else keep
         arrays = {
             k: _top(np.ravel(scores[k]), np.ravel(m), keep[k], k).reshape(
@@ -53,7 +66,7 @@ def select(
             for k, m in mask.items()
         }
     else:
-        arrays = _select_global(scores, mask, int(keep), collapse == "floor")
+        arrays = _select_global(scores, mask, _count(keep), collapse == "floor")
     result = Mask(arrays)
     if collapse == "stop":
         check_emptied(result.kept_by_path, mask.kept_by_path)
@@ -66,7 +79,7 @@ def floored(
     """Returns the counts raised to one where a kernel would become empty.
 
     The kernels that still keep most give up what the others gain, so the
-    total stays as it was.
+    total stays as it was, or is one per kernel where it was less.
 
     Args:
         keep: `{path: count}` asked for.
@@ -78,6 +91,15 @@ def floored(
         if counts[largest] > 1:
             counts[largest] -= 1
     return counts
+
+
+def check_collapse(collapse: str) -> None:
+    """Raises ValueError unless `collapse` is one of `COLLAPSE`."""
+    if collapse not in COLLAPSE:
+        raise ValueError(
+            f"`collapse` must be one of {', '.join(COLLAPSE)}. Received: "
+            f"collapse={collapse!r}. Choose one of these."
+        )
 
 
 def check_emptied(
@@ -106,6 +128,32 @@ def check_emptied(
         )
 
 
+def check_floor(keep: int, kernels: int, level: int | None = None) -> None:
+    """Raises ValueError where a total is less than one weight per kernel.
+
+    Args:
+        keep: total to keep under the global scope.
+        kernels: number of kernels that keep at least one weight now.
+        level: pruning level, for the error.
+    """
+    if keep < kernels:
+        where = "" if level is None else f" at level {level}"
+        raise ValueError(
+            "`keep` must leave one weight per kernel under collapse='floor'. "
+            f"Received: keep={keep} for {kernels} kernels{where}. Prune less."
+        )
+
+
+def _count(value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            "`keep` must be a whole number of weights. Received: "
+            f"keep={value!r}. Round it, or give a sparsity to tfl.prune."
+        ) from None
+
+
 def _select_global(
     scores: Mapping[str, np.ndarray], mask: Mask, keep: int, floor: bool
 ) -> dict[str, np.ndarray]:
@@ -114,17 +162,12 @@ def _select_global(
     reserved = np.zeros(alive.shape, bool)
     bounds = np.cumsum([0] + [m.size for m in mask.values()])
     if floor:
-        for start, stop in zip(bounds, bounds[1:]):
+        for path, start, stop in zip(mask, bounds, bounds[1:]):
             part = alive[start:stop]
             reserved[start:stop] = _top(
-                flat[start:stop], part, min(1, int(part.sum())), "kernel"
+                flat[start:stop], part, min(1, int(part.sum())), path
             )
-        if reserved.sum() > keep:
-            raise ValueError(
-                "`keep` must leave one weight per kernel under "
-                f"collapse='floor'. Received: keep={keep} for "
-                f"{int(reserved.sum())} kernels. Prune less."
-            )
+        check_floor(keep, int(reserved.sum()))
     chosen = reserved | _top(
         flat, alive & ~reserved, keep - int(reserved.sum()), "the network"
     )

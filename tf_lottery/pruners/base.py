@@ -45,7 +45,7 @@ class PruningContext:
     def kernels(self) -> dict[str, np.ndarray]:
         """`{path: raw kernel}`, exactly 0 at pruned positions."""
         return {
-            path: keras.ops.convert_to_numpy(raw)
+            path: np.asarray(raw)
             for path, (raw, _) in masked_kernels(self.model).items()
         }
 

@@ -1,0 +1,132 @@
+"""What every test shares: two logical CPU devices and a quiet TensorFlow."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import types
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Before anything touches a device; so it stands above all other imports.
+import tensorflow as tf  # noqa: E402
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    # Keras' and TensorFlow's own arrays under NumPy 2.
+    config.addinivalue_line(
+        "filterwarnings",
+        "ignore:__array__ implementation doesn't accept a copy keyword"
+        ":DeprecationWarning",
+    )
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
+    config.addinivalue_line(
+        "markers", "real_data: needs a TFDS data set on this machine"
+    )
+
+
+@pytest.fixture(scope="session")
+def environment():
+    """Variables of a process in which `import tf_lottery` works anywhere."""
+    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def python(environment):
+    """Runs Python in a process of its own: `python("-c", code).stdout`."""
+
+    def run(*arguments, cwd=ROOT, timeout=120, **variables):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture
+def command(capfd):
+    """Runs the command in this process: `command("--levels=1").status`."""
+    from tf_lottery.cli.train_ticket import main
+
+    def run(*flags):
+        capfd.readouterr()
+        status = main(["train_ticket.py", *map(str, flags)])
+        return types.SimpleNamespace(
+            status=status, **capfd.readouterr()._asdict()
+        )
+
+    return run
+
+
+# Small enough that a level takes a tenth of a second.
+_FLAGS = (
+    "--dataset=digits", "--model=lenet_300_100", "--levels=2",
+    "--train_steps=60it", "--eval_every=20it", "--jit=off", "--seed=7",
+)
+
+
+@pytest.fixture(scope="session")
+def flags():
+    """Flags of a run that takes about a second."""
+    return list(_FLAGS)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, python):
+    """The run directory of the binary with `flags` and one control.
+
+    Shared: copy it before changing anything.
+    """
+    out = tmp_path_factory.mktemp("whole")
+    done = python(
+        "binaries/train_ticket.py", *_FLAGS, "--branches=reinit",
+        f"--output_dir={out}",
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = out.iterdir()
+    return types.SimpleNamespace(path=folder, out=done.stdout, err=done.stderr)
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy of `whole`, in an output_dir of its own."""
+    target = tmp_path / "runs" / whole.path.name
+    shutil.copytree(whole.path, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def content():
+    """`content(run_dir)`: the bytes that must not differ between two runs."""
+
+    def read(folder):
+        folder = pathlib.Path(folder)
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+            and (path.name == "metrics.csv" or path.parent.name == "ticket")
+        }
+
+    return read
