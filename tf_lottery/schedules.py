@@ -64,13 +64,12 @@ class LearningRate:
         points, _, factor = rest.rpartition(":")
         if kind == "step" and points:
             try:
-                return (
-                    kind,
-                    tuple(Step.parse(p) for p in points.split(",")),
-                    float(factor),
-                )
+                steps = tuple(Step.parse(p) for p in points.split(","))
+                value = float(factor)
             except ValueError:
-                pass
+                value = math.nan
+            if math.isfinite(value) and value > 0:
+                return kind, steps, value
         raise ValueError(
             f"`lr_schedule` must be {_EXPECTED}. Received: "
             f"lr_schedule={self.schedule!r}. Write for example "

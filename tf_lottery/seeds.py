@@ -7,6 +7,7 @@ seed 2, level 1), so every stream is named and its name is digested.
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 
@@ -28,15 +29,13 @@ def derive(*parts: int | str) -> int:
         >>> derive(0, "data", 1) == derive(0, "data", 2)
         False
     """
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "little") >> 1
+    return int.from_bytes(_digest(parts)[:4], "little") >> 1
 
 
 def generator(*parts: int | str) -> np.random.Generator:
     """Returns a NumPy generator for the stream named by `parts`."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
     return np.random.Generator(
-        np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+        np.random.Philox(key=int.from_bytes(_digest(parts)[:16], "little"))
     )
 
 
@@ -59,3 +58,9 @@ def permutation(size: int, *parts: int | str) -> np.ndarray:
     """
     draws = generator(*parts).bit_generator.random_raw(size)
     return np.argsort(draws, kind="stable").astype(np.int32)
+
+
+def _digest(parts: tuple[int | str, ...]) -> bytes:
+    # A NumPy integer's repr is not an int's, and differs between versions.
+    plain = (p if isinstance(p, str) else operator.index(p) for p in parts)
+    return hashlib.sha256(repr(tuple(plain)).encode()).digest()

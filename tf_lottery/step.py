@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import re
 
 _PATTERN = re.compile(r"\s*(\d+)\s*(it|ep)?\s*")
@@ -18,7 +19,7 @@ class Step:
             pass over the training set with the remainder dropped.
 
     Raises:
-        ValueError: `count` is negative or `unit` is not one of the two.
+        ValueError: `count` is no such integer or `unit` is not one of the two.
 
     Example:
         >>> Step.parse("2ep").steps(steps_per_epoch=916)
@@ -36,10 +37,12 @@ class Step:
                 f"`unit` must be 'it' or 'ep'. Received: unit={self.unit!r}. "
                 "Write '500it' for steps or '2ep' for epochs."
             )
-        if self.count < 0:
+        count = self.count
+        integer = isinstance(count, numbers.Integral)
+        if not integer or isinstance(count, bool) or count < 0:
             raise ValueError(
                 "`count` must be a non-negative integer. Received: "
-                f"count={self.count}. Give a point at or after step 0."
+                f"count={count!r}. Give a point at or after step 0."
             )
 
     @classmethod
@@ -59,7 +62,7 @@ class Step:
         if isinstance(value, Step):
             return value
         match = _PATTERN.fullmatch(str(value))
-        if isinstance(value, bool) or match is None:
+        if match is None:
             raise ValueError(
                 f"`{name}` must be a number of steps or epochs. Received: "
                 f"{name}={value!r}. Write '500it' for steps or '2ep' for "

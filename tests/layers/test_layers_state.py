@@ -199,3 +199,17 @@ class TestMatchPaths:
             match_paths(self.wanted, given, "state")
         for path in given.keys() ^ self.wanted.keys():
             assert path in str(error.value)
+
+
+def test_seed_generators_have_the_same_paths_in_every_model():
+    def paths():
+        x = keras.Input((3,))
+        y = keras.layers.Dropout(0.1)(keras.layers.Dropout(0.2)(x))
+        return list(named_variables(keras.Model(x, y)))
+
+    first = paths()
+    assert first == [
+        "seed_generator/seed_generator_state",
+        "seed_generator/seed_generator_state#2",
+    ]
+    assert paths() == first

@@ -8,6 +8,7 @@ the raw kernel is masked by the product rule.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -32,6 +33,12 @@ class MaskedKernel:
     """
 
     masked_kernels: ClassVar[tuple[str, ...]] = ("kernel",)
+    # What every layer that this is mixed into has.
+    name: str
+    built: bool
+    add_weight: Callable[..., keras.Variable]
+    _trainable_variables: list[keras.Variable]
+    _non_trainable_variables: list[keras.Variable]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -117,7 +124,7 @@ def _masked_property(owner: type, name: str) -> property:
     def assign(self, value):
         setattr(self, f"_{name}", value)
 
-    return property(masked, assign)
+    return property(masked, assign, doc=f"The masked {name}: raw * mask.")
 
 
 def _register(cls: type) -> type:
@@ -155,7 +162,7 @@ class MaskedDepthwiseConv2D(MaskedKernel, keras.layers.DepthwiseConv2D):
 
 
 # The one list of what can be masked: stock class -> masked class.
-MASKED_LAYERS: dict[type, type] = {
+MASKED_LAYERS: dict[type, type[MaskedKernel]] = {
     cls.__mro__[2]: cls
     for cls in (
         MaskedDense,

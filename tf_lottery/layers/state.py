@@ -45,7 +45,8 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns `{path: variable}` of a model's state, masks left out.
 
     State is everything that training changes: weights, normalisation
-    statistics and seed generators. A path is Keras' `variable.path`; where
+    statistics and seed generators. A path is Keras' `variable.path` (without
+    the number that it gives to seed generators in each process); where
     several variables share one, as equal layers of two nested models do, the
     later ones get `#2`, `#3` and so on, in the order of the model.
 
@@ -77,10 +78,14 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     }
     result: dict[str, keras.Variable] = {}
     count: dict[str, int] = {}
+    weights = {id(v) for v in model.weights}
     for variable in model.variables:
         if id(variable) in masks:
             continue
         path = variable.path
+        if id(variable) not in weights:
+            # Keras numbers seed generators per process, not per model.
+            path = re.sub(r"_\d+(?=/)", "", path)
         count[path] = count.get(path, 0) + 1
         if count[path] > 1:
             path = f"{path}#{count[path]}"

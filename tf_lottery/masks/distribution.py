@@ -7,7 +7,7 @@ are kept, round half to even.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -82,18 +82,24 @@ class PruningRates:
         return self._next(mask.kept_by_path, mask.shapes)
 
     def plan(
-        self, mask: Mask, levels: int, collapse: str = "stop"
-    ) -> list[dict[str, int] | int]:
+        self,
+        mask: Mask,
+        levels: int,
+        collapse: str = "stop",
+        *,
+        start: int = 0,
+    ) -> Sequence[dict[str, int] | int]:
         """Returns the counts of every level, before anything is trained.
 
         Args:
-            mask: the mask of level 0.
-            levels: number of pruning rounds.
+            mask: the mask of level `start`.
+            levels: the last level.
+            start: the first level.
             collapse: as in `select`.
 
         Returns:
-            `levels + 1` entries: `{path: count}`, or one total under the
-            global scope.
+            An entry per level from `start` on: `{path: count}`, or one
+            total under the global scope.
 
         Raises:
             ValueError: under `"stop"`, a level that empties a kernel (under
@@ -107,7 +113,7 @@ class PruningRates:
         shapes = mask.shapes
         alive = sum(n > 0 for n in mask.kept_by_path.values())
         result = [counts]
-        for level in range(1, levels + 1):
+        for level in range(start + 1, levels + 1):
             after = self._next(counts, shapes)
             if not isinstance(after, dict):
                 after = {"the network": after}

@@ -1,10 +1,10 @@
 """Searches: each yields tickets."""
 
-from tf_lottery.search.imp import RETRAIN
-from tf_lottery.search.imp import check_search
 from tf_lottery.search.imp import find_tickets
-from tf_lottery.search.imp import level_seed
 from tf_lottery.search.rates import pruning_rates
+from tf_lottery.search.settings import RETRAIN
+from tf_lottery.search.settings import check_search
+from tf_lottery.search.settings import level_seed
 
 __all__ = [
     "RETRAIN",

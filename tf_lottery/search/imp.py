@@ -14,14 +14,14 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
-from tf_lottery.masks import check_collapse
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import get_pruner
 from tf_lottery.search.rates import pruning_rates
+from tf_lottery.search.settings import check_search
+from tf_lottery.search.settings import level_seed
+from tf_lottery.search.settings import renamed
 from tf_lottery.tickets import Ticket
-
-RETRAIN = ("rewind", "lr_rewind", "fine_tune", "continue")
 
 
 def find_tickets(
@@ -65,7 +65,8 @@ def find_tickets(
         conv_prune_rate: of convolution kernels; `prune_rate` by default.
         output_prune_rate: of the output layer's kernel; half of `prune_rate`
             by default.
-        exclude: patterns of variable paths whose kernels stay dense.
+        exclude: patterns of variable paths whose kernels stay dense; a
+            masked model has been given them by `mask_model`.
         collapse: `"stop"`, `"floor"` or `"allow"`, for pruning that would
             leave a kernel empty.
         rewind_step: k, in optimizer steps; 0 rewinds to the initial weights.
@@ -83,9 +84,9 @@ def find_tickets(
         the state of step k, and the state that training ended at.
 
     Raises:
-        ValueError: an unknown name, a rate outside (0, 1), or a level that
-            empties a kernel; before anything is trained, except for emptying
-            under the global scope.
+        ValueError: an unknown name, a rate outside (0, 1), a ticket of another
+            network, or a level that empties a kernel; before anything is
+            trained, except for emptying under the global scope.
         RuntimeError: `train` never called the rewind callback.
 
     Reference:
@@ -98,6 +99,11 @@ def find_tickets(
     check_search(levels, retrain, collapse, rewind_step)
     if not is_masked(model):
         model = mask_model(model, exclude=exclude)
+    elif exclude:
+        raise ValueError(
+            "`exclude` must be left out for a masked model. Received: "
+            f"exclude={exclude!r}. Pass it to mask_model."
+        )
     rates = pruning_rates(
         model,
         prune_rate=prune_rate,
@@ -105,33 +111,46 @@ def find_tickets(
         output_prune_rate=output_prune_rate,
         scope=scope,
     )
-    rates.plan(get_mask(model), levels, collapse)
+    start = resume.level if resume else 0
+    if resume:
+        resume = renamed(resume, model)
+    # The model may hold any mask by now: a resumed search plans from its own.
+    mask = resume.mask if resume else get_mask(model)
+    rates.plan(mask, levels, collapse, start=start)
+    if exclude:
+        # `Ticket.build_model` reads it.
+        patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+        config = {"exclude": patterns, **(config or {})}
 
     def search() -> Iterator[Ticket]:
-        ticket = resume
-        theta = resume.rewind if resume else None
-        for level in range(resume.level + 1 if resume else 0, levels + 1):
-            if level == 0:
-                theta, metrics = _train_dense(model, train, seed, rewind_step)
-            else:
-                # The caller may have used the model since the last level.
-                set_mask(model, ticket.mask)
-                set_state(model, ticket.trained)
-                context = PruningContext(
-                    model,
-                    keep=rates.keep(ticket.mask),
-                    seed=seeds.derive(seed, "prune", level),
-                    collapse=collapse,
-                )
-                set_mask(model, pruner.find_mask(context))
-                if retrain == "rewind":
-                    set_state(model, theta)
-                metrics = train(
-                    model,
-                    level=level,
-                    seed=level_seed(seed, level),
-                    start_step=0 if retrain == "continue" else rewind_step,
-                )
+        if resume:
+            ticket = resume
+        else:
+            theta, metrics = _train_dense(model, train, seed, rewind_step)
+            ticket = Ticket.of(
+                model, rewind=theta, config=config, metrics=metrics
+            )
+            yield ticket
+        theta = ticket.rewind
+        for level in range(ticket.level + 1, levels + 1):
+            # The caller may have used the model since the last level.
+            set_mask(model, ticket.mask)
+            set_state(model, ticket.trained)
+            context = PruningContext(
+                model,
+                keep=rates.keep(ticket.mask),
+                seed=seeds.derive(seed, "prune", level),
+                collapse=collapse,
+            )
+            set_mask(model, pruner.find_mask(context))
+            if retrain == "rewind":
+                set_state(model, theta)
+            metrics = train(
+                model,
+                level=level,
+                seed=level_seed(seed, level),
+                start_step=0 if retrain == "continue" else rewind_step,
+            )
             ticket = Ticket.of(
                 model,
                 rewind=theta,
@@ -165,30 +184,3 @@ def _train_dense(model, train, seed, rewind_step):
             "more steps than rewind_step."
         )
     return states[0], metrics
-
-
-def level_seed(seed: int, level: int) -> int:
-    """Returns the seed of a level's data order; its controls use it too."""
-    return seeds.derive(seed, "data", level)
-
-
-def check_search(
-    levels: int, retrain: str, collapse: str, rewind_step: int
-) -> None:
-    """Raises ValueError unless a search can be made with these."""
-    if not isinstance(levels, int) or levels < 0:
-        raise ValueError(
-            "`levels` must be a non-negative integer. Received: "
-            f"levels={levels}. It is the number of pruning rounds."
-        )
-    if retrain not in RETRAIN:
-        raise ValueError(
-            f"`retrain` must be one of {', '.join(RETRAIN)}. Received: "
-            f"retrain={retrain!r}. Choose one of these."
-        )
-    if rewind_step < 0:
-        raise ValueError(
-            "`rewind_step` must be a non-negative number of steps. Received: "
-            f"rewind_step={rewind_step}. 0 rewinds to the initial weights."
-        )
-    check_collapse(collapse)

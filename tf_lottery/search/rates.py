@@ -64,25 +64,32 @@ def output_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns the masked layers whose kernels give the model's outputs.
 
     From every output back through layers without kernels (activations,
-    pooling, sums) to the first layers with one.
+    pooling, normalisation, sums) to the first layers with one.
 
     Args:
         model: a masked Sequential or functional model.
     """
     found: list[keras.layers.Layer] = []
-    pending = list(model.outputs)
+    # With each tensor, from inside out, the calls of the models around it: as
+    # pairs of a model's own input and the tensor that it was called on.
+    pending: list[tuple] = [(tensor, ()) for tensor in model.outputs]
     seen = set()
     while pending:
-        tensor = pending.pop()
-        operation, node = tensor._keras_history[:2]
-        if id(tensor) in seen:
+        tensor, calls = pending.pop()
+        key = (id(tensor), *(id(outer) for call in calls for _, outer in call))
+        if key in seen:
             continue
-        seen.add(id(tensor))
+        seen.add(key)
+        operation, node, index = tensor._keras_history
+        inputs = operation._inbound_nodes[node].input_tensors
         if isinstance(operation, MaskedKernel):
             if all(operation is not layer for layer in found):
                 found.append(operation)
         elif isinstance(operation, keras.Model):
-            pending += operation.outputs
-        elif not getattr(operation, "_trainable_variables", None):
-            pending += operation._inbound_nodes[node].input_tensors
+            call = tuple(zip(operation.inputs, inputs))
+            pending.append((operation.outputs[index], (call, *calls)))
+        elif not inputs and calls:
+            pending += [(o, calls[1:]) for i, o in calls[0] if i is tensor]
+        elif not any(v.ndim > 1 for v in getattr(operation, "weights", ())):
+            pending += [(t, calls) for t in inputs]
     return found

@@ -31,7 +31,8 @@ class Evaluator:
     ):
         def one_batch(x, y, valid):
             outputs = tf.cast(model(preprocess(x), training=False), tf.float32)
-            right = tf.equal(tf.argmax(outputs, -1, tf.int32), y)
+            best = tf.argmax(outputs, -1, tf.int32)
+            right = tf.equal(best, tf.cast(y, tf.int32))
             return tf.stack(
                 [
                     tf.reduce_sum(loss(y, outputs) * valid),

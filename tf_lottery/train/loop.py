@@ -81,7 +81,7 @@ class Trainer:
 
     Raises:
         ValueError: the batch does not divide over the replicas, or is larger
-            than the training set.
+            than the training set; a split is missing; `eval_every` is 0.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
@@ -110,7 +110,7 @@ class Trainer:
         self._strategy = strategy or tf.distribute.get_strategy()
         self._x, self._y = map(tf.constant, splits["train"])
         self._size = int(self._x.shape[0])
-        self._check_batch()
+        self._check_settings(splits)
         self.steps_per_epoch = self._size // settings.batch_size
         self.train_steps = settings.train_steps.steps(self.steps_per_epoch)
         self._eval_every = settings.eval_every.steps(self.steps_per_epoch)
@@ -161,12 +161,19 @@ class Trainer:
             themselves are in `rows`.
 
         Raises:
-            RuntimeError: the loss is not finite.
+            RuntimeError: a loss is not finite.
+            ValueError: another model, or `start_step` after the last step.
         """
         if model is not self.model:
             raise ValueError(
                 "`model` must be the model that this trainer was made for. "
                 f"Received: model {model.name!r}. Assign its weights instead."
+            )
+        if not 0 <= start_step <= self.train_steps:
+            raise ValueError(
+                f"`start_step` must be between 0 and the {self.train_steps} "
+                f"steps of training. Received: start_step={start_step}. Train "
+                "for more steps."
             )
         self._fresh.restore()
         self._seed_generators(seed)
@@ -181,24 +188,33 @@ class Trainer:
                     new.append(self._evaluation(step, split))
             if step == self.train_steps:
                 new.append(self._evaluation(step, "train"))
+            for row in new:
+                _check_finite(row.loss, row.split, level, f"at step {step}")
             self.rows += new
             self.on_step(step, new)
             if step == self.train_steps:
                 break
             stop = self._next_stop(step, at_rewind_step)
-            loss = self._advance(step, stop, seed, last_rate)
-            if not math.isfinite(loss):
-                raise RuntimeError(
-                    f"The training loss must stay finite. Received: loss={loss}"
-                    f" at level {level} between steps {step} and {stop}. Lower"
-                    " --learning_rate, or add --warmup; finished levels are "
-                    "kept."
-                )
+            loss = self.advance(step, stop, seed=seed, last_rate=last_rate)
+            when = f"between steps {step} and {stop}"
+            _check_finite(loss, "training", level, when)
             step = stop
         steps = self.train_steps - start_step
         return {"train_steps": steps, **summarize(self.rows)}
 
-    def _check_batch(self) -> None:
+    def _check_settings(self, splits: Mapping[str, Any]) -> None:
+        missing = {"validation", "test"} - set(splits)
+        if missing:
+            raise ValueError(
+                "`splits` must hold train, validation and test. Received: "
+                f"splits={sorted(splits)}. Add {', '.join(sorted(missing))}."
+            )
+        if self.settings.eval_every.count == 0:
+            raise ValueError(
+                "`eval_every` must be at least one step. Received: "
+                f"eval_every={self.settings.eval_every}. Use for example "
+                "'100it'."
+            )
         batch = self.settings.batch_size
         replicas = self._strategy.num_replicas_in_sync
         if not 0 < batch <= self._size:
@@ -232,10 +248,20 @@ class Trainer:
             value[0] = seeds.derive(seed, "generator", i)
             state.assign(value)
 
-    def _advance(
-        self, start: int, stop: int, seed: int, last_rate: bool
+    def advance(
+        self, start: int, stop: int, *, seed: int, last_rate: bool = False
     ) -> float:
-        """Takes the steps from `start` to `stop`; returns the mean loss."""
+        """Takes the steps from `start` to `stop` in one compiled call.
+
+        Args:
+            start: first step.
+            stop: one past the last step; at most `eval_every` further.
+            seed: of the data order.
+            last_rate: as in `__call__`.
+
+        Returns:
+            The mean training loss of these steps.
+        """
         # Padded to one length, so that one compiled loop serves all calls.
         length = self._eval_every
         order = np.zeros((length, self.settings.batch_size), np.int32)
@@ -289,7 +315,9 @@ class Trainer:
             gradients = tape.gradient(loss, weights)
             if decay:
                 gradients = [
-                    g + decay / replicas * tf.cast(w.value, g.dtype)
+                    g
+                    if g is None
+                    else g + decay / replicas * tf.cast(w.value, g.dtype)
                     for g, w in zip(gradients, weights)
                 ]
             optimizer.apply(gradients, weights)
@@ -342,8 +370,19 @@ def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
     }
 
 
+def _check_finite(loss: float, name: str, level: int, when: str) -> None:
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"The {name} loss must stay finite. Received: loss={loss} at level "
+            f"{level} {when}. Lower --learning_rate, or add --warmup; finished "
+            "levels are kept."
+        )
+
+
 def _gives_probabilities(model: keras.Model) -> bool:
     last = model.layers[-1]
+    if isinstance(last, keras.Model):
+        return _gives_probabilities(last)
     activation = getattr(last, "activation", None)
     return isinstance(last, keras.layers.Softmax) or (
         activation is keras.activations.softmax

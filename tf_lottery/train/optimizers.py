@@ -72,7 +72,7 @@ class OptimizerSnapshot:
     def __init__(self, optimizer: keras.optimizers.Optimizer):
         self._optimizer = optimizer
         self._values = [
-            np.array(keras.ops.convert_to_numpy(v))
+            np.array(np.asarray(v))
             for v in optimizer.variables
         ]
 

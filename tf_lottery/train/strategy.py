@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -30,8 +32,15 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy([d.name for d in devices])
+        return _mirrored(tuple(d.name for d in devices))
     return tf.distribute.OneDeviceStrategy(devices[0].name)
+
+
+# One per process: two strategies would number their collective operations
+# alike, and TensorFlow then takes the second's for the first's and fails.
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def use_xla(
@@ -49,16 +58,23 @@ def use_xla(
         strategy: the strategy that trains it.
 
     Raises:
-        ValueError: an unknown value.
+        ValueError: an unknown value, or `"on"` over several CPU devices.
     """
     if jit not in JIT:
         raise ValueError(
             f"`jit` must be one of {', '.join(JIT)}. Received: jit={jit!r}. "
             "Choose one of these."
         )
+    replicas = strategy.num_replicas_in_sync
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    if jit == "on" and replicas > 1 and not gpu:
+        raise ValueError(
+            f"`jit` must be auto or off on {replicas} logical CPU devices. "
+            "Received: jit='on'. XLA compiles for one CPU device only."
+        )
     if jit != "auto":
         return jit == "on"
-    if tf.config.list_logical_devices("GPU"):
+    if gpu:
         return True
     windowed = any(hasattr(layer, "strides") for layer in walk(model))
-    return not windowed and strategy.num_replicas_in_sync == 1
+    return not windowed and replicas == 1
