@@ -7,6 +7,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
@@ -222,6 +223,12 @@ class Config:
                 "`momentum` must be in [0, 1). Received: "
                 f"momentum={self.momentum}. 0.9 is usual."
             )
+        if self.method == "dense" and (self.branches or self.branch_levels):
+            raise ValueError(
+                "`branches` must be none for method dense. Received: "
+                f"branches={','.join(self.branches)}. The whole network has no"
+                " ticket to control; use method imp."
+            )
         for level in self.branch_levels or ():
             if not 1 <= level <= self.levels:
                 raise ValueError(
@@ -238,13 +245,11 @@ class Config:
 
     def resolved(self) -> Config:
         """Returns the configuration with derived defaults filled in."""
-        derived = {
-            "conv_prune_rate": self.prune_rate,
-            "output_prune_rate": self.prune_rate / 2,
-        }
+        conv, output = self.conv_prune_rate, self.output_prune_rate
         return dataclasses.replace(
             self,
-            **{k: v for k, v in derived.items() if getattr(self, k) is None},
+            conv_prune_rate=self.prune_rate if conv is None else conv,
+            output_prune_rate=self.prune_rate / 2 if output is None else output,
             levels=0 if self.method == "dense" else self.levels,
         )
 
@@ -333,13 +338,16 @@ def parse(field: dataclasses.Field, value: Any) -> Any:
     optional = isinstance(kind, types.UnionType)
     if optional:
         kind = typing.get_args(kind)[0]
-    if optional and (value is None or value in ("none", "all", "")):
-        if not (field.name == "export" and value == "all"):
-            return None
+    # "all" is every replicate or level; elsewhere it may be a name.
+    every = field.name in ("replicate", "branch_levels")
+    if optional and (value in (None, "none", "") or every and value == "all"):
+        return None
     if typing.get_origin(kind) is tuple:
         if isinstance(value, str):
             none = value in ("none", "")
             value = () if none else [v.strip() for v in value.split(",")]
+        if not isinstance(value, Iterable):
+            value = (value,)
         kind = typing.get_args(kind)[0]
         return tuple(_parse_one(field, kind, v) for v in value)
     return _parse_one(field, kind, value)

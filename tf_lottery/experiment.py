@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tf_lottery import analysis
+from tf_lottery import assembly
 from tf_lottery import data
 from tf_lottery import export
 from tf_lottery import models
@@ -34,31 +33,11 @@ from tf_lottery.plan import MAIN
 from tf_lottery.plan import Plan
 from tf_lottery.plan import parse_levels
 from tf_lottery.pruners import get_pruner
-from tf_lottery.schedules import LearningRate
+from tf_lottery.results import Results
+from tf_lottery.results import load_results
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
-
-
-@dataclasses.dataclass(frozen=True)
-class Results:
-    """What an experiment found.
-
-    Args:
-        rows: of results.csv, one dict per replicate, branch and level.
-        run_dir: the run directory.
-    """
-
-    rows: list[dict[str, Any]]
-    run_dir: str
-
-    def table(self) -> str:
-        """Returns the final table as text."""
-        return report.text_table(self.rows)
-
-    def finding(self) -> str:
-        """Returns what was found, in a sentence or two."""
-        return report.finding(self.rows)
 
 
 def run(
@@ -94,20 +73,8 @@ def run(
             quiet=config.quiet, log_file=config.log_file
         )
     with progress:
-        return Experiment(config, progress).run()
-
-
-def load_results(run_dir: str | os.PathLike[str]) -> Results:
-    """Returns the results in a run directory, finished or not.
-
-    Args:
-        run_dir: the run's folder, which holds results.csv.
-
-    Raises:
-        ValueError: there is no results.csv or it cannot be read.
-    """
-    path = os.path.join(os.fspath(run_dir), "results.csv")
-    return Results(report.read_results(path), os.fspath(run_dir))
+        experiment = Experiment(config, progress)
+        return experiment.tell_plan() if config.plan else experiment.run()
 
 
 class Experiment:
@@ -132,7 +99,7 @@ class Experiment:
         train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches)
         self._exported = parse_levels("export", config.export, config.levels)
-        self._identity, start = _with_inputs(config)
+        self._identity, start = assembly.with_inputs(config)
         self.run_dir = os.path.join(
             config.output_dir, run_name(self._identity)
         )
@@ -152,7 +119,7 @@ class Experiment:
         self._start = start and start.rewind
         if self._start:
             set_state(self._model, self._start)
-        self._rates = dict(
+        self._rates: dict[str, Any] = dict(
             prune_rate=config.prune_rate,
             conv_prune_rate=config.conv_prune_rate,
             output_prune_rate=config.output_prune_rate,
@@ -169,6 +136,14 @@ class Experiment:
     def finished(self) -> set[Key]:
         """Returns the trainings that an earlier run has finished."""
         return {key for key in self.plan.keys if self._digest(key)}
+
+    def tell_plan(self) -> Results:
+        """Says what `run` would do; returns what is there, changes nothing."""
+        self._progress.result(
+            f"{self.plan.text(self.finished())}\n"
+            f"Run directory: {self.run_dir}"
+        )
+        return Results(self._store.rows(), self.run_dir)
 
     def run(self) -> Results:
         """Trains what is not finished yet, then writes the report."""
@@ -195,7 +170,13 @@ class Experiment:
             sum(map(self.plan.steps, finished)),
         )
         if self._todo:
-            self._trainer = self._make_trainer()
+            self._trainer = assembly.make_trainer(
+                self.config,
+                self._model,
+                self.info.scale,
+                strategy=self._strategy,
+                on_step=self._on_step,
+            )
             for replicate in self.plan.replicates:
                 self._run_main(replicate)
                 self._run_branches(replicate)
@@ -316,8 +297,9 @@ class Experiment:
             **ticket.metrics,
             "train_seconds": round(self._seconds, 3),
         }
+        parent = self._parent_digest(key) or ""
         self._digests[key] = self._store.save(
-            key, ticket, self._trainer.rows, row, self._parent_digest(key)
+            key, ticket, self._trainer.rows, row, parent
         )
         self._write_results()
         early = f"{row['early_stop_step']:,}"
@@ -360,49 +342,10 @@ class Experiment:
 
     def _build(self, replicate: int, purpose: str) -> keras.Model:
         """A dense network with initial weights of their own seed."""
-        with _precision(self.config.mixed_precision):
-            return models.build_model(
-                self.config.model,
-                self.info.input_shape,
-                self.info.num_classes,
-                seed=seeds.derive(self._seed(replicate), purpose),
-                init=self.config.init,
-            )
-
-    def _make_trainer(self) -> train.Trainer:
-        config = self.config
-        images = data.load(
-            config.dataset,
-            data_dir=config.data_dir,
-            validation_size=config.validation_size,
-            split_seed=config.split_seed,
-        )
-        scale = self.info.scale
-        return train.Trainer(
-            self._model,
-            {
-                name: (split.x, split.y)
-                for name, split in (
-                    ("train", images.train),
-                    ("validation", images.validation),
-                    ("test", images.test),
-                )
-            },
-            train.TrainingSettings(
-                train_steps=config.train_steps,
-                batch_size=config.batch_size,
-                eval_every=config.eval_every,
-                optimizer=config.optimizer,
-                learning_rate=LearningRate(
-                    config.learning_rate, config.lr_schedule, config.warmup
-                ),
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-                jit=config.jit,
-            ),
-            preprocess=lambda x: tf.cast(x, tf.float32) * scale,
-            strategy=self._strategy,
-            on_step=self._on_step,
+        return assembly.build_model(
+            self.config,
+            self.info,
+            seed=seeds.derive(self._seed(replicate), purpose),
         )
 
     def _seed(self, replicate: int) -> int:
@@ -444,29 +387,9 @@ class Experiment:
             ),
             figure,
         )
-        self._progress.line(
+        self._progress.result(
             f"\n{results.table()}\n\n{results.finding()}\n\n"
             f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"
             f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
         )
         return results
-
-
-def _with_inputs(config: Config) -> tuple[dict[str, Any], Ticket | None]:
-    """The resolved configuration with content hashes of its input files."""
-    values = config.to_json()
-    if config.initial_weights is None:
-        return values, None
-    ticket = Ticket.load(config.initial_weights)
-    values["inputs"] = {"initial_weights": ticket.digest()}
-    return values, ticket
-
-
-@contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from tf_lottery.analysis import REWOUND
 from tf_lottery.config import Config
@@ -76,7 +77,10 @@ class Plan:
     def keys(self) -> list[Key]:
         """Every training in order: main levels, then controls."""
         config = self.config
-        some = config.branch_levels or range(1, config.levels + 1)
+        # A level named twice is one level.
+        some = sorted(
+            set(config.branch_levels or range(1, config.levels + 1))
+        )
         branches = {branch: list(some) for branch in config.branches}
         if config.retrain == "continue" and config.levels:
             # The paper's strategy 2 ends with one reset.
@@ -103,7 +107,7 @@ class Plan:
         """Returns the number of optimizer steps of a training."""
         return self.train_steps - self.start_step(key)
 
-    def kept(self) -> list[dict[str, int] | int]:
+    def kept(self) -> Sequence[dict[str, int] | int]:
         """Returns the exact counts of every level."""
         config = self.config
         return self.rates.plan(self.mask, config.levels, config.collapse)
@@ -121,13 +125,13 @@ class Plan:
         kept = self.kept()
         by_kernel = len(names) <= 6 and not isinstance(kept[0], int)
         lines = [head + (names if by_kernel else [])]
-        disk = 0
+        disk = 0.0
         for level, counts in enumerate(kept):
             total = counts if isinstance(counts, int) else sum(counts.values())
             trainings = sum(key.level == level for key in keys)
             disk += trainings * self._ticket_bytes(total, level)
             line = [str(level), f"{total:,}", f"{total / self.mask.size:.2%}"]
-            if by_kernel:
+            if by_kernel and not isinstance(counts, int):
                 line += [f"{counts[name]:,}" for name in names]
             lines.append(line)
         widths = [max(map(len, column)) for column in zip(*lines)]

@@ -272,3 +272,26 @@ def test_order_of_calls():
     progress.start(10)
     with pytest.raises(RuntimeError, match="`start` must be called once"):
         progress.start(10)
+
+
+def test_result_goes_to_standard_output_and_the_log(tmp_path, capsys):
+    log = tmp_path / "log.txt"
+    stream = io.StringIO()
+    Progress(stream=stream, log_file=log).result("found\nit")
+    assert capsys.readouterr().out == "found\nit\n" and not stream.getvalue()
+    assert re.findall(r" (found|it)$", log.read_text(), re.M) == [
+        "found",
+        "it",
+    ]
+    Progress(quiet=True).result("found")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_result_ends_the_bar():
+    terminal = Terminal()
+    progress = Progress(stream=terminal)
+    progress.start(10)
+    progress.result("found")
+    before = terminal.getvalue()
+    progress.advance(10)
+    assert terminal.getvalue() == before

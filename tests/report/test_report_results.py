@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from tf_lottery.report import COLUMNS, atomic, read_results, write_results
+from tf_lottery import atomic
+from tf_lottery.report import COLUMNS, read_results, write_results
 
 
 def make_row(replicate=0, branch="main", level=0, **changes):

@@ -19,9 +19,11 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
         argv: the command line; with `--debug` in it, exceptions pass through.
 
     Yields:
-        A namespace whose `status` is the exit status.
+        A namespace whose `status` is the exit status, and whose `debug` is to
+        be set once the flags have been read: they may come from a file.
     """
-    outcome = types.SimpleNamespace(status=0)
+    debug = any(a in ("--debug", "--debug=true") for a in argv)
+    outcome = types.SimpleNamespace(status=0, debug=debug)
     try:
         yield outcome
     except KeyboardInterrupt:
@@ -36,7 +38,7 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         outcome.status = 1
     except Exception as error:
-        if any(a in ("--debug", "--debug=true") for a in argv):
+        if outcome.debug:
             raise
         print(_line(error), file=sys.stderr)
         outcome.status = 1

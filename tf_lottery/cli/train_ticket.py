@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from collections.abc import Sequence
 
 
@@ -20,11 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tf_lottery.cli.errors import reported
 
     with reported(argv) as outcome:
-        outcome.status = _run(argv)
+        outcome.status = _run(argv, outcome)
     return outcome.status
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     from tf_lottery.cli.errors import quiet_tensorflow
     from tf_lottery.cli.flags import config_from_flags
     from tf_lottery.cli.flags import help_text
@@ -33,19 +34,11 @@ def _run(argv: list[str]) -> int:
     if config is None:
         print(help_text(os.path.basename(argv[0]), __doc__))
         return 0
+    outcome.debug = config.debug
     with quiet_tensorflow():
         from tf_lottery import experiment
-        from tf_lottery import report
 
-    with report.Progress(
-        quiet=config.quiet, log_file=config.log_file
-    ) as progress:
-        prepared = experiment.Experiment(config, progress)
-        if config.plan:
-            print(prepared.plan.text(prepared.finished()))
-            print(f"Run directory: {prepared.run_dir}")
-        else:
-            prepared.run()
+    experiment.run(config)
     return 0
 
 

@@ -63,14 +63,15 @@ def facts(name: str, data_dir: str | None) -> Facts:
             f"dataset={name!r}, which takes {size / 2**30:.1f} GiB. Choose a "
             "smaller data set or configuration."
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if test == "validation":
         notes = ("no test split: the validation split serves as test",)
     elif "validation" in sizes:
         notes = ("validation is carved from train; TFDS's own is not used",)
+    height, width, channels = map(int, image.shape)
     return Facts(
         source=f"TFDS {builder.info.full_name}",
-        input_shape=tuple(int(side) for side in image.shape),
+        input_shape=(height, width, channels),
         num_classes=int(label.num_classes),
         class_names=tuple(label.names) if label.names else None,
         scale=1.0 / 255.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 
@@ -30,13 +31,15 @@ def export_saved_model(
     Raises:
         OSError: the folder cannot be written.
     """
-    model = source
     if isinstance(source, Ticket):
         model = source.build_model(masked=False, weights="trained")
-    elif is_masked(source):
-        model = strip_masks(source)
+    else:
+        model = strip_masks(source) if is_masked(source) else source
     target = os.path.abspath(os.fspath(path))
     temporary = f"{target}.{os.getpid()}.tmp"
+    # A killed process has left its own behind.
+    for stale in glob.glob(f"{glob.escape(target)}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
     try:
         model.export(temporary, verbose=False)
         shutil.rmtree(target, ignore_errors=True)

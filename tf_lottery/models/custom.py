@@ -143,6 +143,7 @@ def _arguments(
         is not inspect.Parameter.POSITIONAL_ONLY
         for key in named
     ):
+        candidates: list[tuple[tuple[Any, ...], dict[str, Any]]]
         candidates = [((), named)]
     else:
         candidates = [((), {}), (tuple(named.values()), {})]
@@ -177,7 +178,7 @@ def _check_fit(
             f"{_text(inputs)} to {_text(outputs)}. Change the function, or "
             "let it take (input_shape, num_classes)."
         )
-    last = model.layers[-1] if model.layers else None
+    last = model.layers[-1]
     activation = getattr(last, "activation", None)
     if (
         isinstance(last, keras.layers.Softmax)

@@ -72,9 +72,10 @@ def accuracy_figure(
             f"{len(rows)} rows. Finish a level first."
         )
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.06, wspace=0.03)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06, wspace=0.03)
+    figure = Figure(figsize=(9.0, 4.2), layout=layout)
     figure.suptitle(title, fontsize=_FONT_SIZE + 2)
     left, right = figure.subplots(1, 2)
     for branch, style in _styles(entries).items():

@@ -158,6 +158,20 @@ class Progress:
         self._log(text)
         self._print(text)
 
+    def result(self, text: str) -> None:
+        """Prints a result to standard output, and into the log file.
+
+        Ends the bar, so that what follows stands alone. Nothing is printed
+        when quiet.
+
+        Args:
+            text: One line, or several joined by newlines.
+        """
+        self.close()
+        self._log(text)
+        if self._stream is not None:
+            print(text, flush=True)
+
     def close(self) -> None:
         """Leaves the terminal with the cursor on a fresh line.
 

@@ -3,6 +3,6 @@
 from tf_lottery.tickets.store import Key
 from tf_lottery.tickets.store import RunDirectory
 from tf_lottery.tickets.ticket import Ticket
-from tf_lottery.tickets.ticket import verify_files
+from tf_lottery.tickets.verify import verify_files
 
 __all__ = ["Key", "RunDirectory", "Ticket", "verify_files"]

@@ -2,15 +2,31 @@
 
 Everything can be read with NumPy and json alone:
 
-    layout = json.load(open("ticket.json"))["kernels"]      # path, shape
-    bits = np.unpackbits(np.load("mask.npz")["bits"])       # 1 = keep
-    planes = np.load("rewind.npz")["kernels"]               # (4, kept)
-    kept = planes.T.copy().view("<f4")[:, 0]                # by flat index
+    kernels = json.load(open("ticket.json"))["kernels"]  # path, shape, kept
+    (name, code), = np.load("mask.npz").items()
+    bits = np.unpackbits(code)
+    if name == "bits":
+        index = np.flatnonzero(bits)  # kept weights, over all kernels
+    else:  # "positions": fewer than one weight in eight is kept
+        n = sum(np.prod(k["shape"]) for k in kernels)
+        m = sum(k["kept"] for k in kernels)
+        s = int(n // m).bit_length() - 1
+        end = m + (n >> s) + 1
+        high = np.flatnonzero(bits[:end]) - np.arange(m)
+        low = bits[end : end + m * s].reshape(m, s) @ (1 << np.arange(s))
+        index = (high << s) + low
+    file = np.load("rewind.npz")
+    planes = np.concatenate([file["kernels"], file["high"]])  # (4, kept)
+    kept = planes.T.copy().view("<f4")[:, 0]  # in the order of index
+
+The positions are in Elias-Fano code, 2 + log2(1 / density) bits each: within
+half a bit of the entropy of a random mask.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Mapping
 
@@ -39,23 +55,65 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def read_npz(path: str) -> dict[str, np.ndarray]:
     """Returns `{name: array}` of an archive; never unpickles."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    # Opened here: NumPy leaves a broken file open.
+    with open(path, "rb") as file:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
 
 
 def pack_mask(mask: Mask) -> dict[str, np.ndarray]:
-    """Returns the mask as one bit per prunable weight, in path order."""
+    """Returns the mask in bits, kernels in path order.
+
+    One bit per prunable weight, or the positions of the kept ones where
+    these take fewer bits.
+    """
     flat = np.concatenate([m.ravel() for m in mask.values()])
-    return {"bits": np.packbits(flat)}
+    index = np.flatnonzero(flat)
+    low_bits = _low_bits(flat.size, index.size)
+    if not low_bits:
+        return {"bits": np.packbits(flat)}
+    # How often the high part grows, in unary: a 1 for every position, a 0
+    # for every step.
+    high = np.zeros(_high_size(flat.size, index.size), bool)
+    high[(index >> low_bits) + np.arange(index.size)] = True
+    low = (index[:, np.newaxis] >> np.arange(low_bits)) & 1 == 1
+    return {"positions": np.packbits(np.concatenate([high, low.ravel()]))}
 
 
 def unpack_mask(
-    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+    arrays: Mapping[str, np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    kept: int,
 ) -> Mask:
-    """Reads what `pack_mask` wrote, for kernels of these shapes."""
-    sizes = [int(np.prod(s)) for s in shapes.values()]
-    bits = np.unpackbits(arrays["bits"], count=sum(sizes)).astype(bool)
-    parts = np.split(bits, np.cumsum(sizes)[:-1])
+    """Reads what `pack_mask` wrote.
+
+    Args:
+        arrays: the archive.
+        shapes: of the kernels, by path.
+        kept: number of weights kept.
+
+    Raises:
+        ValueError: there are not as many bits as the shapes need.
+    """
+    sizes = [math.prod(s) for s in shapes.values()]
+    size = high_size = sum(sizes)
+    low_bits = 0
+    if "positions" in arrays:
+        low_bits, high_size = _low_bits(size, kept), _high_size(size, kept)
+    code = arrays["positions" if low_bits else "bits"]
+    # Before anything of that size is made.
+    if code.size != -(-(high_size + kept * low_bits) // 8):
+        raise ValueError(f"{code.size} bytes for a mask of {size} weights")
+    flat = np.unpackbits(code)
+    if low_bits:
+        high = np.flatnonzero(flat[:high_size]) - np.arange(kept)
+        low = flat[high_size : high_size + kept * low_bits]
+        low = low.reshape(kept, low_bits) @ (1 << np.arange(low_bits))
+        flat = np.zeros(size, bool)
+        flat[(high << low_bits) + low] = True
+    if np.count_nonzero(flat[:size]) != kept:
+        raise ValueError(f"a mask that does not keep {kept} weights")
+    parts = np.split(flat[:size].astype(bool), np.cumsum(sizes)[:-1])
     return Mask({k: p.reshape(s) for (k, s), p in zip(shapes.items(), parts)})
 
 
@@ -65,8 +123,9 @@ def pack_weights(
     """Returns the kept kernel entries and all other state, for one archive.
 
     The kept entries of all kernels follow one another; their bytes are stored
-    as planes (all first bytes, all second bytes, ...), since sign and
-    exponent bytes compress and mantissa bytes do not.
+    as planes (all first bytes, all second bytes, ...). The plane of signs and
+    exponents compresses and the others hardly do, so it is an entry of its
+    own: DEFLATE has one code for all of a short entry.
 
     Args:
         weights: `{path: array}` of the whole state.
@@ -78,7 +137,8 @@ def pack_weights(
     rest = {k: v for k, v in weights.items() if k not in mask}
     kept = kept.astype(kept.dtype.newbyteorder("<"))
     planes = kept.view(np.uint8).reshape(kept.size, kept.itemsize).T
-    return {"kernels": np.ascontiguousarray(planes), **_indexed(rest)}
+    planes = np.ascontiguousarray(planes)
+    return {"kernels": planes[:-1], "high": planes[-1:], **_indexed(rest)}
 
 
 def unpack_weights(
@@ -101,7 +161,8 @@ def unpack_weights(
     # Stored in the widest of the kernels' types, from which the way back to a
     # narrower one is exact.
     stored = np.result_type(*dtypes.values()).newbyteorder("<")
-    kept = np.ascontiguousarray(arrays["kernels"].T).view(stored)
+    planes = [arrays[name] for name in ("kernels", "high") if name in arrays]
+    kept = np.ascontiguousarray(np.concatenate(planes).T).view(stored)
     parts = np.split(
         kept.ravel(), np.cumsum(list(mask.kept_by_path.values()))[:-1]
     )
@@ -112,6 +173,17 @@ def unpack_weights(
     rest = iter(p for p in paths if p not in mask)
     state = {p: arrays[f"state_{i}"] for i, p in enumerate(rest)}
     return {p: kernels[p] if p in kernels else state[p] for p in paths}
+
+
+def _low_bits(size: int, kept: int) -> int:
+    """Bits of a position that are stored as they are; 0 for a plain mask."""
+    if 8 * kept >= size or not kept:
+        return 0
+    return (size // kept).bit_length() - 1
+
+
+def _high_size(size: int, kept: int) -> int:
+    return kept + (size >> _low_bits(size, kept)) + 1
 
 
 def _indexed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import glob
 import hashlib
 import io
 import json
@@ -20,8 +21,14 @@ from typing import Any
 from tf_lottery.atomic import replace_file
 from tf_lottery.tickets.ticket import Ticket
 
+# What reading JSON of any content can raise.
+_MALFORMED = (OSError, ValueError, TypeError, LookupError, RecursionError)
 _LEVEL = "level.json"
 _CONFIG = "config.json"
+_TICKET = "ticket/ticket.json"
+_FILES = {"metrics.csv", _TICKET} | {
+    f"ticket/{name}.npz" for name in ("mask", "rewind", "trained")
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +89,7 @@ class RunDirectory:
             altered = fingerprint(there) != fingerprint(values)
         except FileNotFoundError:
             return
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             altered = True
         if altered:
             raise ValueError(
@@ -125,8 +132,12 @@ class RunDirectory:
             The digest of its ticket.
         """
         folder = self.level_path(key)
-        for stale in ("saved_model",):
-            shutil.rmtree(os.path.join(folder, stale), ignore_errors=True)
+        inside = glob.escape(folder)
+        for stale in glob.glob(f"{inside}/saved_model*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        # What a process that was killed in the middle of a file left behind.
+        for stale in glob.glob(f"{inside}/**/.*.tmp", recursive=True):
+            os.remove(stale)
         ticket.save(os.path.join(folder, "ticket"))
         metrics = _csv([dataclasses.asdict(e) for e in evaluations])
         replace_file(os.path.join(folder, "metrics.csv"), metrics)
@@ -137,7 +148,7 @@ class RunDirectory:
         summary = {"parent": parent, "row": dict(row), "files": files}
         text = json.dumps(summary, indent=1) + "\n"
         replace_file(os.path.join(folder, _LEVEL), text.encode())
-        return files["ticket/ticket.json"]
+        return files[_TICKET]
 
     def finished(self, key: Key, parent: str) -> str | None:
         """Returns the digest of a finished level's ticket, or None.
@@ -153,16 +164,25 @@ class RunDirectory:
         for name, digest in summary["files"].items():
             try:
                 found = _sha256(os.path.join(folder, name))
-            except OSError:
-                self._problem(key, name, "missing")
+            except OSError as error:
+                gone = isinstance(error, FileNotFoundError)
+                self._problem(key, name, "missing" if gone else "unreadable")
                 return None
             if found != digest:
                 self._problem(key, name, "truncated or altered")
                 return None
+        # level.json has no checksum, but the ticket repeats its numbers.
+        with open(os.path.join(folder, _TICKET), encoding="utf-8") as file:
+            metrics = json.load(file)["metrics"]
+        # As text: NaN is not equal to itself.
+        there = {k: summary["row"].get(k) for k in metrics}
+        if json.dumps(there) != json.dumps(metrics):
+            self._problem(key, _LEVEL, "altered")
+            return None
         if summary["parent"] != parent:
             self._problem(key, "ticket", "made from another ticket")
             return None
-        return summary["files"]["ticket/ticket.json"]
+        return summary["files"][_TICKET]
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of results.csv from every level.json there."""
@@ -186,12 +206,14 @@ class RunDirectory:
         try:
             with open(file, encoding="utf-8") as stream:
                 summary = json.load(stream)
-            if not isinstance(summary["row"], dict):
+            row = summary["row"]
+            named = Key(row["replicate"], row["branch"], row["level"])
+            whole = _FILES <= dict(summary["files"]).keys()
+            if named != key or not whole or "parent" not in summary:
                 raise ValueError
-            dict(summary["files"])["ticket/ticket.json"], summary["parent"]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except _MALFORMED:
             if not quiet:
                 self._problem(key, _LEVEL, "truncated or altered")
             return None

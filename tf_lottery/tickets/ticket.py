@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -17,15 +18,20 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
+from tf_lottery.layers import named_variables
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.layers import strip_masks
+from tf_lottery.layers import walk
 from tf_lottery.masks import Mask
 from tf_lottery.tickets import archive
-
-FORMAT = 1
-_JSON = "ticket.json"
-_ARRAYS = ("mask.npz", "rewind.npz", "trained.npz")
+from tf_lottery.tickets.verify import ARRAYS
+from tf_lottery.tickets.verify import FORMAT
+from tf_lottery.tickets.verify import JSON
+from tf_lottery.tickets.verify import MALFORMED
+from tf_lottery.tickets.verify import check_types
+from tf_lottery.tickets.verify import json_digest
+from tf_lottery.tickets.verify import verify_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +72,17 @@ class Ticket:
     source: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("rewind", "trained"):
+            # A search goes on from these arrays after it has yielded them.
+            views = {k: _read_only(v) for k, v in getattr(self, name).items()}
+            object.__setattr__(self, name, views)
+        odd = sorted(set(self.rewind) ^ set(self.trained))
+        if odd:
+            raise ValueError(
+                "`trained` must have the paths of `rewind`. Received: "
+                f"{', '.join(odd[:4])} in one of them only. Take both with "
+                "get_state from one model."
+            )
         for name in ("rewind", "trained"):
             weights = getattr(self, name)
             self.mask.check_shapes(
@@ -145,11 +162,29 @@ class Ticket:
                 "set_mask."
             )
         stock = keras.models.model_from_json(self.architecture)
-        names = self.config.get("exclude") or ()
-        model = mask_model(stock, exclude=names)
+        model = mask_model(stock, exclude=self._excluded(stock))
         set_mask(model, self.mask)
         set_state(model, self.rewind if weights == "rewind" else self.trained)
         return model if masked else strip_masks(model)
+
+    def _excluded(self, stock: keras.Model) -> list[str]:
+        """Patterns of the kernels that the mask does not name."""
+        if self.config.get("exclude") is not None:
+            return list(self.config["exclude"])
+        kernels = {
+            id(v)
+            for layer in walk(stock)
+            for v in layer._trainable_variables
+            if v.ndim > 1
+        }
+        # By order: the names of a rebuilt model may have moved.
+        return [
+            glob.escape(here)
+            for (here, v), path in zip(
+                named_variables(stock).items(), self.rewind, strict=True
+            )
+            if id(v) in kernels and path not in self.mask
+        ]
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the ticket into a folder; the JSON file comes last.
@@ -169,14 +204,16 @@ class Ticket:
                 # Level 0 is where controls find the weights outside the mask.
                 self.mask if self.level else Mask.ones(self.mask.shapes),
             ),
-            "trained.npz": archive.pack_weights(self.trained, self.mask),
+            "trained.npz": archive.pack_weights(
+                {k: self.trained[k] for k in self.rewind}, self.mask
+            ),
         }
         digests = {}
         for name, arrays in content.items():
             data = archive.npz_bytes(arrays)
             digests[name] = hashlib.sha256(data).hexdigest()
             replace_file(os.path.join(folder, name), data)
-        meta = {
+        meta: dict[str, Any] = {
             "format": FORMAT,
             "level": self.level,
             "kernels": [
@@ -195,9 +232,9 @@ class Ticket:
             "versions": _versions(),
             "sha256": digests,
         }
-        meta["sha256"][_JSON] = _digest(meta)
+        meta["sha256"][JSON] = json_digest(meta)
         text = json.dumps(meta, indent=1) + "\n"
-        replace_file(os.path.join(folder, _JSON), text.encode())
+        replace_file(os.path.join(folder, JSON), text.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Ticket:
@@ -218,14 +255,30 @@ class Ticket:
                 f"path={folder!r}, with {'; '.join(problems)}. Find the "
                 "ticket again, or copy it anew."
             )
-        with open(os.path.join(folder, _JSON), encoding="utf-8") as file:
+        try:
+            return cls._read(folder)
+        # Checksums that hold say nothing of who wrote them.
+        except MALFORMED as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(
+                "`path` must be the folder of a ticket. Received: "
+                f"path={folder!r}, whose files do not fit together "
+                f"({reason[:200]}). Find the ticket again, or copy it anew."
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: str) -> Ticket:
+        with open(os.path.join(folder, JSON), encoding="utf-8") as file:
             meta = json.load(file)
+        check_types(meta)
         shapes = {k["path"]: tuple(k["shape"]) for k in meta["kernels"]}
         dtypes = {k["path"]: k["dtype"] for k in meta["kernels"]}
-        mask, rewind, trained = (
-            archive.read_npz(os.path.join(folder, name)) for name in _ARRAYS
+        packed, rewind, trained = (
+            archive.read_npz(os.path.join(folder, name)) for name in ARRAYS
         )
-        mask = archive.unpack_mask(mask, shapes)
+        mask = archive.unpack_mask(
+            packed, shapes, sum(k["kept"] for k in meta["kernels"])
+        )
         dense = Mask.ones(shapes)
         return cls(
             mask,
@@ -244,10 +297,18 @@ class Ticket:
         )
 
     def digest(self) -> str:
-        """Returns the SHA-256 of the mask and the rewind weights."""
-        rewind = archive.pack_weights(self.rewind, Mask.ones(self.mask.shapes))
-        data = archive.npz_bytes({**archive.pack_mask(self.mask), **rewind})
-        return hashlib.sha256(data).hexdigest()
+        """Returns the SHA-256 of the mask and the rewind weights.
+
+        Of their values, not of the files: compressed bytes differ from one
+        version of zlib to the next.
+        """
+        digest = hashlib.sha256()
+        kept = {f"mask of {k}": m for k, m in self.mask.items()}
+        for name, value in {**kept, **self.rewind}.items():
+            value = np.ascontiguousarray(value)
+            head = f"{name} {value.dtype} {np.shape(value)}\n"
+            digest.update(head.encode() + value.tobytes())
+        return digest.hexdigest()
 
     def verify(self) -> list[str]:
         """Checks the files that the ticket was loaded from.
@@ -267,40 +328,10 @@ class Ticket:
         return verify_files(self.source)
 
 
-def verify_files(folder: str) -> list[str]:
-    """Returns one line per missing, truncated or altered file of a ticket."""
-    try:
-        with open(os.path.join(folder, _JSON), encoding="utf-8") as file:
-            meta = json.load(file)
-        digests = meta["sha256"]
-        expected = digests.pop(_JSON)
-    except FileNotFoundError:
-        return [f"{_JSON} missing"]
-    except OSError as error:
-        return [f"{_JSON} unreadable ({error.strerror})"]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return [f"{_JSON} truncated or altered"]
-    problems = []
-    if expected != _digest(meta):
-        problems.append(f"{_JSON} altered")
-    if meta.get("format") != FORMAT:
-        problems.append(f"{_JSON} of format {meta.get('format')!r}")
-    for name in _ARRAYS:
-        try:
-            with open(os.path.join(folder, name), "rb") as file:
-                found = hashlib.sha256(file.read()).hexdigest()
-        except OSError:
-            problems.append(f"{name} missing")
-            continue
-        if found != digests.get(name):
-            problems.append(f"{name} truncated or altered")
-    return problems
-
-
-def _digest(meta: Mapping[str, Any]) -> str:
-    return hashlib.sha256(
-        json.dumps(meta, sort_keys=True).encode()
-    ).hexdigest()
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def _versions() -> dict[str, str]:

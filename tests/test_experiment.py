@@ -1,0 +1,176 @@
+"""A whole run through the binary: its files, counts and text."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import tf_lottery as tfl
+from tf_lottery.config import fingerprint
+
+COLUMNS = [
+    "replicate", "branch", "level", "density", "sparsity", "kept_weights",
+    "prunable_weights", "test_accuracy", "test_loss", "val_accuracy",
+    "val_loss", "train_accuracy", "early_stop_step",
+    "early_stop_test_accuracy", "early_stop_censored", "train_steps",
+    "train_seconds",
+]
+COUNTS = [50_200, 40_260, 32_298]
+# Kernels of 64 x 300, 300 x 100 and 100 x 10 at 20, 20 and 10 % per round.
+BY_KERNEL = [
+    (19_200, 30_000, 1000), (15_360, 24_000, 900), (12_288, 19_200, 810),
+]
+
+
+def tickets(run_dir, branch="main"):
+    folders = sorted((run_dir / "replicate_0" / branch).iterdir())
+    return [tfl.Ticket.load(folder / "ticket") for folder in folders]
+
+
+def test_results_have_the_contracts_columns_and_counts(whole):
+    with open(whole.path / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    assert [(r["branch"], int(r["level"])) for r in rows] == [
+        ("main", 0), ("main", 1), ("main", 2), ("reinit", 1), ("reinit", 2),
+    ]
+    for row in rows:
+        kept = COUNTS[int(row["level"])]
+        assert int(row["kept_weights"]) == kept
+        assert int(row["prunable_weights"]) == 50_200
+        assert float(row["density"]) == kept / 50_200
+        assert float(row["sparsity"]) == pytest.approx(1 - kept / 50_200)
+        assert int(row["train_steps"]) == 60
+        assert 0.5 < float(row["test_accuracy"]) < 1
+        assert float(row["train_seconds"]) > 0
+        assert int(row["early_stop_step"]) in (0, 20, 40, 60)
+
+
+def test_results_agree_with_metrics(whole):
+    for row in tfl.load_results(whole.path).rows:
+        level = whole.path / "replicate_0" / row["branch"]
+        level = level / f"level_{row['level']:02d}"
+        with open(level / "metrics.csv", newline="") as file:
+            found = list(csv.DictReader(file))
+        assert list(found[0]) == ["step", "split", "loss", "accuracy"]
+        assert [(int(r["step"]), r["split"]) for r in found] == [
+            (step, split)
+            for step in (0, 20, 40, 60)
+            for split in ("validation", "test")
+        ] + [(60, "train")]
+        validation = [r for r in found if r["split"] == "validation"]
+        best = min(validation, key=lambda r: float(r["loss"]))
+        assert row["early_stop_step"] == int(best["step"])
+        last = {r["split"]: r for r in found}
+        assert row["test_accuracy"] == float(last["test"]["accuracy"])
+        assert row["val_loss"] == float(last["validation"]["loss"])
+        assert row["train_accuracy"] == float(last["train"]["accuracy"])
+
+
+def test_the_run_directory_is_the_contracts(whole):
+    values = json.loads((whole.path / "config.json").read_text("utf-8"))
+    assert whole.path.name == (
+        f"digits-lenet_300_100-imp-{fingerprint(values)[:16]}"
+    )
+    assert values["output_prune_rate"] == 0.1 and values["seed"] == 7
+    levels = {"main": ["level_00", "level_01", "level_02"],
+              "reinit": ["level_01", "level_02"]}
+    assert sorted(p.name for p in whole.path.iterdir()) == [
+        "config.json", "replicate_0", "report", "results.csv",
+    ]
+    for branch, names in levels.items():
+        folder = whole.path / "replicate_0" / branch
+        assert sorted(p.name for p in folder.iterdir()) == names
+        for name in names:
+            assert sorted(
+                str(p.relative_to(folder / name))
+                for p in (folder / name).rglob("*") if p.is_file()
+            ) == [
+                "level.json", "metrics.csv", "ticket/mask.npz",
+                "ticket/rewind.npz", "ticket/ticket.json",
+                "ticket/trained.npz",
+            ]
+    assert list((whole.path / "report").glob("*.png"))
+
+
+def test_tickets_are_nested_and_rewound(whole):
+    found = tickets(whole.path)
+    assert [t.level for t in found] == [0, 1, 2]
+    for ticket, counts in zip(found, BY_KERNEL):
+        assert tuple(ticket.mask.kept_by_path.values()) == counts
+        assert ticket.verify() == []
+        for path, keep in ticket.mask.items():
+            assert not ticket.trained[path][~keep].any()
+            np.testing.assert_array_equal(
+                ticket.rewind[path][keep], found[0].rewind[path][keep]
+            )
+            assert (ticket.rewind[path] != ticket.trained[path])[keep].any()
+        assert not np.any(ticket.rewind["dense_1/bias"])
+    for before, after in zip(found, found[1:]):
+        assert after.mask.is_subset_of(before.mask)
+        # The lowest of the trained magnitudes went.
+        for path, keep in after.mask.items():
+            size = np.abs(before.trained[path])
+            gone = before.mask[path] & ~keep
+            assert size[gone].max() <= size[keep].min()
+
+
+def test_reinit_has_the_ticket_mask_and_fresh_weights(whole):
+    main, fresh = tickets(whole.path)[1:], tickets(whole.path, "reinit")
+    for ticket, control in zip(main, fresh, strict=True):
+        assert control.mask == ticket.mask
+        assert control.config["branch"] == "reinit"
+        path = "dense_1/kernel"
+        keep = ticket.mask[path]
+        a, b = ticket.rewind[path][keep], control.rewind[path][keep]
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.05
+        # Glorot normal, where the ticket kept what had grown large.
+        assert b.std() == pytest.approx(np.sqrt(2 / 364), rel=0.03)
+    first, second = (c.rewind["dense_2/kernel"] for c in fresh)
+    keep = fresh[1].mask["dense_2/kernel"]
+    assert (first != second)[keep].all()
+
+
+def test_the_trained_network_has_the_accuracy_of_its_row(whole):
+    from tf_lottery import data
+
+    test = data.load("digits").test
+    for ticket, row in zip(
+        tickets(whole.path), tfl.load_results(whole.path).rows
+    ):
+        model = ticket.build_model(masked=False, weights="trained")
+        x = test.x.astype("float32") * ticket.config["input_scale"]
+        right = np.argmax(model(x), -1) == test.y
+        assert right.mean() == pytest.approx(row["test_accuracy"])
+
+
+def test_what_is_printed_can_be_told_again(whole):
+    text = whole.out + whole.err
+    results = tfl.load_results(str(whole.path))
+    assert results.table() in text and results.finding() in text
+    for level, kept in enumerate(COUNTS):
+        assert f"replicate 0 main level {level}: {kept:,} weights" in text
+    assert "Traceback" not in text and "Warning" not in text
+
+
+def test_load_results_of_no_run(tmp_path):
+    with pytest.raises(ValueError, match="`path` must be a results.csv"):
+        tfl.load_results(tmp_path)
+
+
+def test_another_seed_gives_another_ticket(whole, tmp_path, flags):
+    config = dict(f[2:].split("=") for f in flags)
+    config.update(seed=8, levels=0, output_dir=str(tmp_path), quiet=True)
+    results = tfl.run(tfl.Config(**config))
+    one = tickets(whole.path)[0]
+    (two,) = tickets(tmp_path / results.run_dir)
+    assert (one.rewind["dense_1/kernel"] != two.rewind["dense_1/kernel"]).all()
+
+
+def test_plan_in_python_changes_nothing(tmp_path, capsys):
+    results = tfl.run(
+        levels=1, train_steps=5, plan=True, output_dir=str(tmp_path)
+    )
+    assert results.rows == [] and not list(tmp_path.iterdir())
+    assert "40,260" in capsys.readouterr().out
