@@ -290,3 +290,10 @@ def test_preprocess_sees_batches_of_the_stored_examples(
         metrics = trainer(model, level=0, seed=2)
         ends.append({**get_state(model), **metrics})
     assert same(*ends)
+
+
+def test_evaluations_far_apart_cost_no_memory(make_net, make_trainer):
+    model = make_net()
+    trainer = make_trainer(model, steps=4, eval_every=Step(10**12))
+    trainer(model, level=0, seed=0)
+    assert sorted({row.step for row in trainer.rows}) == [0, 4]

@@ -113,7 +113,11 @@ class Trainer:
         self._check_settings(splits)
         self.steps_per_epoch = self._size // settings.batch_size
         self.train_steps = settings.train_steps.steps(self.steps_per_epoch)
-        self._eval_every = settings.eval_every.steps(self.steps_per_epoch)
+        # Never longer than the training: a call's arrays are of this length.
+        self._eval_every = min(
+            settings.eval_every.steps(self.steps_per_epoch),
+            max(self.train_steps, 1),
+        )
         self._loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=not _gives_probabilities(model), reduction=None
         )
