@@ -95,7 +95,7 @@ OTHER = {
     "learning_rate": 0.1,
     "momentum": 0.5,
     "weight_decay": 1e-4,
-    "lr_schedule": "cosine",
+    "lr_schedule": "step:1ep:0.5",
     "warmup": "3it",
     "seed": 1,
     "strategy": "mirrored",
@@ -253,8 +253,17 @@ def test_input_files_enter_by_content_and_not_by_path():
     assert fingerprint(values) != fingerprint(moved)
 
 
+_NO_INIT = {**OTHER, "init": None}
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, OTHER, {**OTHER, **IGNORED, "method": "imp"}]
+    "changes",
+    [
+        {},
+        {"init": "he_normal"},
+        _NO_INIT,
+        {**_NO_INIT, **IGNORED, "method": "imp"},
+    ],
 )
 def test_to_json_round_trips(changes):
     config = Config(**changes)
@@ -272,3 +281,23 @@ def test_run_name():
 def test_dense_takes_no_branches():
     with pytest.raises(ValueError, match=r"^`branches` must be none .*dense"):
         Config(method="dense", branches="reinit")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rewind": 5, "train_steps": 5}, r"`rewind` must be before .*=5it"),
+        (
+            {"retrain": "fine_tune", "lr_schedule": "cosine"},
+            r"`retrain` must .*cosine",
+        ),
+        ({"branches": "rewound"}, r"`branches` must be without rewound"),
+        (
+            {"init": "he_normal", "initial_weights": "t"},
+            r"`init` must be none .*he_normal",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**changes)

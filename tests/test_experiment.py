@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -174,3 +175,28 @@ def test_plan_in_python_changes_nothing(tmp_path, capsys):
     )
     assert results.rows == [] and not list(tmp_path.iterdir())
     assert "40,260" in capsys.readouterr().out
+
+
+def test_an_edited_model_is_another_experiment(tmp_path, monkeypatch):
+    from tf_lottery.experiment import Experiment
+    from tf_lottery.report import Progress
+
+    monkeypatch.chdir(tmp_path)
+    config = tfl.Config(model="edited_model:tiny", levels=1)
+    code = (
+        "import keras\n"
+        "def tiny():\n"
+        "    x = keras.Input((8, 8, 1))\n"
+        "    y = keras.layers.Flatten()(x)\n"
+        "    y = keras.layers.Dense(4, activation='ACTIVATION')(y)\n"
+        "    return keras.Model(x, keras.layers.Dense(10)(y))\n"
+    )
+    folders = []
+    for activation in ("relu", "tanh", "relu"):
+        monkeypatch.delitem(sys.modules, "edited_model", raising=False)
+        # A new name each time would be another flag: the same file is edited.
+        file = tmp_path / "edited_model.py"
+        file.write_text(code.replace("ACTIVATION", activation))
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        folders.append(Experiment(config, Progress(quiet=True)).run_dir)
+    assert folders[0] == folders[2] != folders[1]

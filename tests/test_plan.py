@@ -104,9 +104,9 @@ def test_counts_are_exact():
             r"Received: batch_size=1001\.",
         ),
         (
-            {"rewind": 100, "train_steps": 100},
-            r"`rewind` must be before the 100 steps .* Received: "
-            r"rewind=100it\.",
+            {"rewind": "1ep", "train_steps": "16it"},
+            r"`rewind` must be before the 16 steps .* Received: "
+            r"rewind=1ep\.",
         ),
         (
             {"shapes": {"dense_1/kernel": (5, 1)}, "prune_rate": 0.9},

@@ -17,6 +17,7 @@ ROOMS = (
     "step",
     "schedules",
     "seeds",
+    "fields",
     "masks",
     "config",
     "layers",

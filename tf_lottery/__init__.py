@@ -23,7 +23,7 @@ _PUBLIC = {
     "TrainingSettings": "tf_lottery.train",
     "find_tickets": "tf_lottery.search",
     "get_mask": "tf_lottery.layers",
-    "load_results": "tf_lottery.experiment",
+    "load_results": "tf_lottery.results",
     "mask_model": "tf_lottery.layers",
     "prune": "tf_lottery.pruners",
     "register": "tf_lottery.pruners",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,25 +19,64 @@ from tf_lottery.schedules import LearningRate
 from tf_lottery.tickets import Ticket
 
 
-def with_inputs(config: Config) -> tuple[dict[str, Any], Ticket | None]:
-    """Returns what identifies an experiment, and the ticket it starts from.
+def check_folder(output_dir: str) -> None:
+    """Raises ValueError where no folder can be made.
+
+    Args:
+        output_dir: where run directories are to be.
+    """
+    folder = os.path.abspath(output_dir)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(
+            "`output_dir` must be a folder that can be written. Received: "
+            f"output_dir={output_dir!r}. Choose another."
+        )
+
+
+def identify(
+    config: Config, dense: keras.Model, start: Ticket | None
+) -> dict[str, Any]:
+    """Returns what identifies an experiment: the values of config.json.
+
+    A ticket to start from and a model of the user's own count by content: an
+    edited model is another experiment.
 
     Args:
         config: resolved.
+        dense: the network.
+        start: the ticket of `initial_weights`.
+    """
+    inputs = {}
+    if start is not None:
+        inputs["initial_weights"] = start.digest()
+    if ":" in config.model:
+        text = dense.to_json()
+        inputs["model"] = hashlib.sha256(text.encode()).hexdigest()
+    values = config.to_json()
+    return {**values, "inputs": inputs} if inputs else values
 
-    Returns:
-        The values of config.json with content hashes of the input files, and
-        the ticket of `initial_weights` or None.
+
+def load_start(config: Config) -> Ticket | None:
+    """Returns the ticket of `initial_weights`, or None.
+
+    Args:
+        config: names it.
 
     Raises:
-        ValueError: `initial_weights` is no whole ticket.
+        ValueError: it is no whole ticket, or not one of level 0.
     """
-    values = config.to_json()
     if config.initial_weights is None:
-        return values, None
+        return None
     ticket = Ticket.load(config.initial_weights)
-    values["inputs"] = {"initial_weights": ticket.digest()}
-    return values, ticket
+    if ticket.level:
+        raise ValueError(
+            "`initial_weights` must be a ticket of level 0, which holds every "
+            f"weight. Received: initial_weights={config.initial_weights!r} of "
+            f"level {ticket.level}. Take level_00/ticket of that run."
+        )
+    return ticket
 
 
 def build_model(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import types
 import typing
-from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
+from tf_lottery.fields import flag
+from tf_lottery.fields import parse
 from tf_lottery.masks import COLLAPSE
 from tf_lottery.masks import SCOPES
 from tf_lottery.masks import check_rate
@@ -18,20 +18,6 @@ from tf_lottery.schedules import LearningRate
 from tf_lottery.step import Step
 
 FORMAT = 1
-
-
-def _flag(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[str, ...] | None = None,
-    identity: bool = True,
-) -> Any:
-    """A field. `identity`: whether another value is another experiment."""
-    return dataclasses.field(
-        default=default,
-        metadata={"help": help, "choices": choices, "identity": identity},
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,79 +37,79 @@ class Config:
         True
     """
 
-    dataset: str = _flag(
+    dataset: str = flag(
         "digits",
         "'digits' (embedded, 8x8 handwritten digits) or the name of any TFDS "
         "image-classification data set, such as mnist or cifar10.",
     )
-    data_dir: str | None = _flag(
+    data_dir: str | None = flag(
         None,
         "TFDS data directory; TFDS's own default (TFDS_DATA_DIR) if none.",
         identity=False,
     )
-    validation_size: int = _flag(
+    validation_size: int = flag(
         5000,
         "Examples taken from train for validation; the default of 5000 "
         "becomes 10 % of training sets below 50,000 examples.",
     )
-    split_seed: int = _flag(0, "Seed of the validation split.")
-    model: str = _flag(
+    split_seed: int = flag(0, "Seed of the validation split.")
+    model: str = flag(
         "lenet_300_100",
         "A registered model (lenet_300_100, lenet_5, conv_2, conv_4, conv_6) "
         "or your own package.module:function of (input_shape, num_classes).",
     )
-    init: str | None = _flag(
+    init: str | None = flag(
         None,
         "Keras initializer of the kernels, such as he_normal; the model's own"
         " if none.",
     )
-    initial_weights: str | None = _flag(
+    initial_weights: str | None = flag(
         None,
         "A ticket's folder whose rewind weights the network starts from "
         "instead of random ones.",
     )
-    method: str = _flag(
+    method: str = flag(
         "imp",
         "imp: iterative magnitude pruning. dense: the whole network only.",
         choices=("imp", "dense"),
     )
-    criterion: str = _flag("magnitude", "What scores weights: a pruner.")
-    scope: str = _flag(
+    criterion: str = flag("magnitude", "What scores weights: a pruner.")
+    scope: str = flag(
         "layerwise",
         "What competes: layerwise (each kernel at its own rate), global, "
         "uniform, erk.",
         choices=SCOPES,
     )
-    levels: int = _flag(
+    levels: int = flag(
         15,
         "Pruning rounds; levels 0 (dense) to N are trained.",
         identity=False,
     )
-    prune_rate: float = _flag(
+    prune_rate: float = flag(
         0.2, "Fraction of the surviving weights that a round removes."
     )
-    conv_prune_rate: float | None = _flag(
+    conv_prune_rate: float | None = flag(
         None, "The same for convolutions; prune_rate if none. Layerwise only."
     )
-    output_prune_rate: float | None = _flag(
+    output_prune_rate: float | None = flag(
         None,
         "The same for the output layer; half of prune_rate if none. "
         "Layerwise only.",
     )
-    exclude: tuple[str, ...] = _flag(
+    exclude: tuple[str, ...] = flag(
         (), "Patterns of variable paths kept dense, such as 'output/*'."
     )
-    collapse: str = _flag(
+    collapse: str = flag(
         "stop",
         "Where pruning would empty a kernel: stop (an error), floor (it keeps"
         " its best weight) or allow.",
         choices=COLLAPSE,
     )
-    rewind: Step = _flag(
+    rewind: Step = flag(
         Step(0),
         "Point of training that the surviving weights go back to (500it, 2ep).",
     )
-    retrain: str = _flag(
+    retrain: str = flag(
         "rewind",
         "What a pruned network is trained from: rewind (weights and schedule "
         "of the rewind point), lr_rewind (trained weights, schedule of the "
@@ -132,79 +118,81 @@ class Config:
         "and trained once, as branch 'rewound', after the last level).",
         choices=("rewind", "lr_rewind", "fine_tune", "continue"),
     )
-    train_steps: Step = _flag(Step(3000), "Length of a training.")
-    batch_size: int = _flag(60, "Examples per step, over all replicas.")
-    eval_every: Step = _flag(
+    train_steps: Step = flag(Step(3000), "Length of a training.")
+    batch_size: int = flag(60, "Examples per step, over all replicas.")
+    eval_every: Step = flag(
         Step(100), "Distance of evaluations on validation and test sets."
     )
-    optimizer: str = _flag("adam", "adam, adamw, rmsprop or sgd.")
-    learning_rate: float = _flag(1.2e-3, "Base learning rate.")
-    momentum: float = _flag(0.9, "Momentum of sgd.")
-    weight_decay: float = _flag(
+    optimizer: str = flag("adam", "adam, adamw, rmsprop or sgd.")
+    learning_rate: float = flag(1.2e-3, "Base learning rate.")
+    momentum: float = flag(0.9, "Momentum of sgd.")
+    weight_decay: float = flag(
         0.0, "L2 coefficient, added to the gradient; decoupled for adamw."
     )
-    lr_schedule: str = _flag(
+    lr_schedule: str = flag(
         "constant", "constant, cosine, or step:80ep,120ep:0.1."
     )
-    warmup: Step = _flag(Step(0), "Length of the linear warm-up.")
-    replicates: int = _flag(
+    warmup: Step = flag(Step(0), "Length of the linear warm-up.")
+    replicates: int = flag(
         1, "Independent repetitions.", identity=False
     )
-    replicate: int | None = _flag(
+    replicate: int | None = flag(
         None, "Run only this repetition, from 0; all if none.", identity=False
     )
-    seed: int = _flag(0, "Seed of initialisation, data order and controls.")
-    branches: tuple[str, ...] = _flag(
+    seed: int = flag(0, "Seed of initialisation, data order and controls.")
+    branches: tuple[str, ...] = flag(
         (),
         "Controls trained beside the tickets: reinit (same mask, fresh "
         "weights), shuffle_mask (permuted mask, same weights), random_mask "
         "(random mask, fresh weights), rewound (the ticket reset).",
         identity=False,
     )
-    branch_levels: tuple[int, ...] | None = _flag(
+    branch_levels: tuple[int, ...] | None = flag(
         None, "Levels at which they are trained; all if none.", identity=False
     )
-    strategy: str = _flag(
+    strategy: str = flag(
         "auto",
         "Devices: auto, one_device, mirrored.",
         choices=("auto", "one_device", "mirrored"),
     )
-    mixed_precision: str = _flag(
+    mixed_precision: str = flag(
         "float32",
         "Precision of the computation.",
         choices=("float32", "mixed_bfloat16"),
     )
-    jit: str = _flag(
+    jit: str = flag(
         "auto",
         "Compile the training loop with XLA; auto chooses by model and "
         "device.",
         choices=("auto", "on", "off"),
     )
-    output_dir: str = _flag(
+    output_dir: str = flag(
         "runs", "Where run directories are made.", identity=False
     )
-    export: str | None = _flag(
+    export: str | None = flag(
         None,
         "Levels to write as SavedModel: all, last, or numbers such as 0,7.",
         identity=False,
     )
-    plan: bool = _flag(
+    plan: bool = flag(
         False,
         "Print levels, exact counts, steps, disk and what would be reused; "
         "run nothing.",
         identity=False,
     )
-    quiet: bool = _flag(False, "Print errors only.", identity=False)
-    log_file: str | None = _flag(
+    quiet: bool = flag(False, "Print errors only.", identity=False)
+    log_file: str | None = flag(
         None, "Append every line of the run, with the time.", identity=False
     )
-    debug: bool = _flag(
+    debug: bool = flag(
         False, "Show the traceback of an error.", identity=False
     )
 
     def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            value = parse(field, getattr(self, field.name))
+            kind = hints[field.name]
+            value = parse(field, kind, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         for name in ("prune_rate", "conv_prune_rate", "output_prune_rate"):
             if getattr(self, name) is not None:
@@ -222,6 +210,28 @@ class Config:
             raise ValueError(
                 "`momentum` must be in [0, 1). Received: "
                 f"momentum={self.momentum}. 0.9 is usual."
+            )
+        ends = self.train_steps
+        if self.rewind.unit == ends.unit and self.rewind.count >= ends.count:
+            raise ValueError(
+                f"`rewind` must be before train_steps={ends}. Received: "
+                f"rewind={self.rewind}. Rewind to an earlier step."
+            )
+        if self.retrain == "fine_tune" and self.lr_schedule == "cosine":
+            raise ValueError(
+                "`retrain` must be another than fine_tune for a cosine "
+                "schedule. Received: retrain=fine_tune. Its last learning rate"
+                " is 0; use lr_rewind."
+            )
+        if "rewound" in self.branches and self.retrain == "rewind":
+            raise ValueError(
+                "`branches` must be without rewound where every level is "
+                "rewound. Received: branches=rewound. It would repeat main."
+            )
+        if self.init is not None and self.initial_weights is not None:
+            raise ValueError(
+                "`init` must be none where initial_weights are given. "
+                f"Received: init={self.init}. Leave one of them out."
             )
         if self.method == "dense" and (self.branches or self.branch_levels):
             raise ValueError(
@@ -322,63 +332,3 @@ def run_name(values: Mapping[str, Any]) -> str:
     name = "-".join([*parts, fingerprint(values)[:16]])
     # Data sets and models are named with "/" and ":" too.
     return name.replace("/", "_").replace(":", "_")
-
-
-def parse(field: dataclasses.Field, value: Any) -> Any:
-    """Reads a field's value from the text of its flag.
-
-    Args:
-        field: of `Config`.
-        value: text, or a value of the field's type.
-
-    Raises:
-        ValueError: naming the field, what it takes and what it got.
-    """
-    kind = typing.get_type_hints(Config)[field.name]
-    optional = isinstance(kind, types.UnionType)
-    if optional:
-        kind = typing.get_args(kind)[0]
-    # "all" is every replicate or level; elsewhere it may be a name.
-    every = field.name in ("replicate", "branch_levels")
-    if optional and (value in (None, "none", "") or every and value == "all"):
-        return None
-    if typing.get_origin(kind) is tuple:
-        if isinstance(value, str):
-            none = value in ("none", "")
-            value = () if none else [v.strip() for v in value.split(",")]
-        if not isinstance(value, Iterable):
-            value = (value,)
-        kind = typing.get_args(kind)[0]
-        return tuple(_parse_one(field, kind, v) for v in value)
-    return _parse_one(field, kind, value)
-
-
-def _parse_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
-    name = field.name
-    if kind is Step:
-        return Step.parse(value, name)
-    try:
-        if kind is bool:
-            if not isinstance(value, bool):
-                value = {"true": True, "false": False}[str(value).lower()]
-        elif kind is int:
-            if isinstance(value, (float, bool)):
-                raise ValueError
-            value = int(value)
-        elif kind is float:
-            value = float(value)
-        else:
-            value = str(value)
-    except (ValueError, KeyError, TypeError):
-        word = {bool: "true or false", int: "an integer", float: "a number"}
-        raise ValueError(
-            f"`{name}` must be {word[kind]}. Received: {name}={value!r}. "
-            f"{field.metadata['help'].split('. ')[0].rstrip('.')}."
-        ) from None
-    choices = field.metadata["choices"]
-    if choices and value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(choices)}. Received: "
-            f"{name}={value!r}. Choose one of these."
-        )
-    return value

@@ -99,13 +99,8 @@ class Experiment:
         train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches)
         self._exported = parse_levels("export", config.export, config.levels)
-        self._identity, start = assembly.with_inputs(config)
-        self.run_dir = os.path.join(
-            config.output_dir, run_name(self._identity)
-        )
-        self._store = RunDirectory(self.run_dir, progress.line)
-        self._store.check(self._identity, fingerprint)
-        self._digests: dict[Key, str | None] = {}
+        start = assembly.load_start(config)
+        assembly.check_folder(config.output_dir)
         self.info = data.describe(
             config.dataset,
             data_dir=config.data_dir,
@@ -113,12 +108,17 @@ class Experiment:
         )
         self._strategy = train.make_strategy(config.strategy)
         with self._strategy.scope():
-            self._model = mask_model(
-                self._build(0, "init"), exclude=config.exclude
-            )
+            dense = self._build(0, "init")
+            self._model = mask_model(dense, exclude=config.exclude)
+        self._identity = assembly.identify(config, dense, start)
+        self.run_dir = os.path.join(
+            config.output_dir, run_name(self._identity)
+        )
+        self._store = RunDirectory(self.run_dir, progress.line)
+        self._store.check(self._identity, fingerprint)
+        self._digests: dict[Key, str | None] = {}
         self._start = start and start.rewind
-        if self._start:
-            set_state(self._model, self._start)
+        set_state(self._model, self._start or get_state(self._model))
         self._rates: dict[str, Any] = dict(
             prune_rate=config.prune_rate,
             conv_prune_rate=config.conv_prune_rate,
@@ -154,10 +154,12 @@ class Experiment:
             f"{info.source}: {info.train_size:,} training, "
             f"{info.validation_size:,} validation, {info.test_size:,} test "
             f"images. {self.config.model}: {self.plan.mask.size:,} prunable "
-            f"weights."
+            "weights."
         )
         for note in info.notes:
             say(note)
+        if self._start and len(self.plan.replicates) > 1:
+            say("All replicates start alike: they differ in data order only.")
         finished = self.finished()
         self._todo = [k for k in self.plan.keys if k not in finished]
         if finished:
@@ -281,7 +283,8 @@ class Experiment:
         for row in rows:
             if row.split == "validation":
                 self._progress.status(
-                    f"{self._key}, step {step}: val {row.accuracy:.1%}"
+                    f"r{self._key.replicate} {self._key.branch} "
+                    f"L{self._key.level} step {step} val {row.accuracy:.1%}"
                 )
 
     def _save(self, key: Key, ticket: Ticket) -> None:
@@ -365,27 +368,28 @@ class Experiment:
 
     def _write_results(self) -> None:
         path = os.path.join(self.run_dir, "results.csv")
-        report.write_results(self._store.rows(), path)
+        written = None
+        # Another process may finish a level in the same directory meanwhile.
+        while written != (rows := self._store.rows()):
+            report.write_results(rows, path)
+            written = rows
 
     def _export(self) -> None:
-        for replicate in self.plan.replicates:
-            for level in self._exported:
-                key = Key(replicate, MAIN, level)
-                path = os.path.join(self._store.level_path(key), "saved_model")
-                if not os.path.exists(path):
-                    export.export_saved_model(self._ticket(key), path)
-                    self._progress.line(f"SavedModel: {path}")
+        for key in self.plan.keys:
+            if key.branch != MAIN or key.level not in self._exported:
+                continue
+            path = os.path.join(self._store.level_path(key), "saved_model")
+            if not os.path.exists(path):
+                export.export_saved_model(self._ticket(key), path)
+                self._progress.line(f"SavedModel: {path}")
 
     def _report(self) -> Results:
         self._write_results()
         results = load_results(self.run_dir)
         figure = os.path.join(self.run_dir, "report", "accuracy.png")
-        config = self.config
+        title = f"{self.config.model} on {self.config.dataset}"
         report.save_figure(
-            report.accuracy_figure(
-                results.rows, title=f"{config.model} on {config.dataset}"
-            ),
-            figure,
+            report.accuracy_figure(results.rows, title=title), figure
         )
         self._progress.result(
             f"\n{results.table()}\n\n{results.finding()}\n\n"

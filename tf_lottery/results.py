@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from typing import Any
 
@@ -16,10 +17,12 @@ class Results:
     Args:
         rows: of results.csv, one dict per replicate, branch and level.
         run_dir: the run directory.
+        retrain: what pruned networks were trained from.
     """
 
     rows: list[dict[str, Any]]
     run_dir: str
+    retrain: str = "rewind"
 
     def table(self) -> str:
         """Returns the final table as text."""
@@ -27,7 +30,7 @@ class Results:
 
     def finding(self) -> str:
         """Returns what was found, in a sentence or two."""
-        return report.finding(self.rows)
+        return report.finding(self.rows, self.retrain)
 
 
 def load_results(run_dir: str | os.PathLike[str]) -> Results:
@@ -40,4 +43,7 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
         ValueError: there is no results.csv or it cannot be read.
     """
     path = os.path.join(os.fspath(run_dir), "results.csv")
-    return Results(report.read_results(path), os.fspath(run_dir))
+    rows = report.read_results(path)
+    with open(os.path.join(run_dir, "config.json"), encoding="utf-8") as file:
+        retrain = json.load(file)["retrain"]
+    return Results(rows, os.fspath(run_dir), retrain)

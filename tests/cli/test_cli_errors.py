@@ -116,10 +116,10 @@ BAD = {
         ["--replicate=1"], r"`replicate` must be below replicates=1",
     ),
     "output_dir that is a file": (
-        ["--output_dir=file"], r"cannot write or read file.*Not a directory",
+        ["--output_dir=file"], r"`output_dir` must be .*output_dir='file'",
     ),
     "output_dir below a file": (
-        ["--output_dir=file/runs"], r"cannot write or read file.*Not a dir",
+        ["--output_dir=file/runs"], r"`output_dir` must be .*'file/runs'",
     ),
     "log_file in no folder": (
         ["--log_file=nowhere/log"], r"`log_file` must .*log_file=nowhere/log",

@@ -199,7 +199,9 @@ class TestTargetCounts:
     def test_counts_what_is_pruned_already(self):
         half = Mask({"a": [1, 1, 0, 0], "b": [1, 1, 1, 1]})
         assert target_counts(half, 0.5, "global") == 4
-        assert target_counts(half, 0.25, "uniform") == {"a": 2, "b": 3}
+        assert target_counts(half, 0.5, "uniform") == {"a": 2, "b": 2}
+        with pytest.raises(ValueError, match=r"^`scope` must .*and a pruned"):
+            target_counts(half, 0.25, "uniform")
         assert target_counts(half, 0.25, "erk") == {"a": 2, "b": 4}
 
     def test_refuses_to_grow(self):

@@ -123,6 +123,7 @@ def test_random_is_uniform():
     x = keras.Input((100,))
     model = keras.Model(x, keras.layers.Dense(100, name="one")(x))
     (found,) = scores(model, "random").values()
+    model = mask_model(model)
     # Ten standard deviations of the mean of 10,000 uniform draws.
     assert abs(found.mean() - 0.5) < 10 * 0.29 / 100
     assert 0 <= found.min() < 0.01 and 0.99 < found.max() < 1
@@ -199,3 +200,13 @@ def test_prune_in_the_middle_of_training():
         for path, (raw, _) in masked_kernels(model).items():
             assert not np.asarray(raw)[~mask[path]].any()
             assert np.asarray(raw)[mask[path]].all()
+
+
+def test_scoring_and_failing_to_prune_leave_the_model_as_it_was():
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.layers.Dense(1, name="one")(x))
+    assert scores(model, "magnitude")["one/kernel"].shape == (4, 1)
+    assert not is_masked(model)
+    with pytest.raises(ValueError, match="collapse"):
+        prune(model, 0.99)
+    assert not is_masked(model) and model.count_params() == 5

@@ -100,9 +100,8 @@ def test_terminal_shows_one_bar_with_status_and_lines_above():
     assert frames.count("level 3 done") == 1
     assert any(frame.startswith(" 25%|") for frame in frames)
     last = [frame for frame in frames if "%|" in frame][-1]
-    assert last.startswith(" 75%|") and "750/1.00k [" in last
-    assert "left, " in last and "steps/s]" in last
-    assert last.endswith("], level 3, val accuracy 97.1 %")
+    assert last.startswith(" 75%|")
+    assert re.search(r"\d\d:\d\d left, level 3, val accuracy 97.1 %$", last)
     assert text.endswith("\n")
     # The bar was wiped before the line, so nothing of it stays beside it.
     before = text[:text.index("level 3 done")]

@@ -333,3 +333,28 @@ def test_finding_is_one_line_whatever_the_order():
             *replicates(2, (0.97, 0.97))]
     assert finding(rows) == finding(rows[::-1])
     assert "\n" not in finding(rows)
+
+
+def test_finding_after_continued_training_judges_what_was_reset():
+    rows = [
+        row(0, 0.95),
+        row(1, 0.99),
+        row(1, 0.90, branch="rewound"),
+    ]
+    text = finding(rows, "continue")
+    assert text.startswith("Reset once, at the end: No winning ticket")
+    assert "90.00 %" in text and "99.00 %" not in text
+    rows[2] = row(1, 0.96, branch="rewound")
+    text = finding(rows, "continue")
+    assert "Winning-ticket candidate" in text and "rewound" not in text
+
+
+@pytest.mark.parametrize("retrain", ["lr_rewind", "fine_tune"])
+def test_finding_without_rewinding_speaks_of_no_ticket(retrain):
+    rows = [row(0, 0.95), row(1, 0.99)]
+    text = finding(rows, retrain)
+    assert text.startswith("Pruned network") and "icket" not in text
+    assert "were not rewound" in text
+    rows[1] = row(1, 0.90)
+    text = finding(rows, retrain)
+    assert text.startswith("No pruned network as good:")

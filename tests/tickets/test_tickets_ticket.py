@@ -331,3 +331,39 @@ def test_a_later_format_is_refused(tmp_path, monkeypatch):
     make_ticket().save(tmp_path)
     with pytest.raises(ValueError, match="ticket.json of format 99"):
         Ticket.load(tmp_path)
+
+
+def test_metrics_of_any_number_type_are_saved(tmp_path):
+    model = masked_network()
+    ticket = Ticket.of(
+        model,
+        rewind=get_state(model),
+        metrics={
+            "loss": np.float32(0.5),
+            "by_class": np.array([1, 2]),
+            "inner": {"steps": np.int64(3), "text": "x", "none": None},
+            "tensor": keras.ops.convert_to_tensor(2.0),
+        },
+    )
+    ticket.save(tmp_path)
+    assert Ticket.load(tmp_path).metrics == {
+        "loss": 0.5,
+        "by_class": [1, 2],
+        "inner": {"steps": 3, "text": "x", "none": None},
+        "tensor": 2.0,
+    }
+    with pytest.raises(TypeError, match=r"^`metrics` must hold .* type object"):
+        Ticket.of(model, rewind=get_state(model), metrics={"a": object()})
+
+
+def test_raw_weights_left_by_an_optimizer_that_mixes_them_are_dropped():
+    model = masked_network()
+    mask = {k: drop_first(v) for k, v in get_mask(model).items()}
+    set_mask(model, mask)
+    for layer in model.layers:
+        if hasattr(layer, "raw_kernel"):
+            raw = layer.raw_kernel()
+            raw.assign(np.ones(raw.shape))
+    ticket = Ticket.of(model, rewind=get_state(model), level=1)
+    for path, keep in mask.items():
+        np.testing.assert_array_equal(ticket.trained[path], keep)

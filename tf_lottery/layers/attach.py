@@ -12,6 +12,7 @@ from tf_lottery.layers.cloning import check_model
 from tf_lottery.layers.cloning import copied_layers
 from tf_lottery.layers.cloning import copy_model
 from tf_lottery.layers.cloning import models_in
+from tf_lottery.layers.cloning import rebuilt
 from tf_lottery.layers.masked import MASKED_LAYERS
 from tf_lottery.layers.masked import MaskedKernel
 from tf_lottery.layers.state import masked_kernels
@@ -74,7 +75,7 @@ def mask_model(
     def masked(layer):
         cls = type(layer)
         cls = MASKED_LAYERS[cls] if id(layer) in maskable else cls
-        return cls.from_config(layer.get_config())
+        return rebuilt(layer, cls)
 
     return copy_model(model, masked)
 
@@ -129,8 +130,7 @@ def strip_masks(model: keras.Model) -> keras.Model:
     stocks = {masked: stock for stock, masked in MASKED_LAYERS.items()}
 
     def stock(layer):
-        cls = stocks.get(type(layer), type(layer))
-        return cls.from_config(layer.get_config())
+        return rebuilt(layer, stocks.get(type(layer), type(layer)))
 
     return copy_model(model, stock)
 

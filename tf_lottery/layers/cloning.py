@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 from collections.abc import Callable, Iterator
 
 import keras
 from keras.src.models.functional import Functional
 
 from tf_lottery.layers.state import named_variables
+from tf_lottery.layers.state import refresh
 from tf_lottery.layers.state import walk
 
 
@@ -92,7 +94,19 @@ def copy_model(
             )
         new.assign(old)
         new.trainable = old.trainable
+    refresh(copy)
     return copy
+
+
+def rebuilt(layer: keras.layers.Layer, cls: Any) -> keras.layers.Layer:
+    """Returns a new, unbuilt layer of class `cls` with the same config.
+
+    A Lambda is returned itself: its function cannot be read back from the
+    config, and as it has no state two models can share it.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return layer
+    return cls.from_config(layer.get_config())
 
 
 def _check_class(part):

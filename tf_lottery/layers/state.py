@@ -134,6 +134,18 @@ def set_state(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
             # `where`, not a product: 0 * NaN and -1 * 0 are not 0.
             value = np.where(keep, value, np.zeros_like(value))
         variable.assign(value)
+    refresh(model)
+
+
+def refresh(model: keras.Model) -> None:
+    """Makes layers compute with the variables that were assigned to them.
+
+    An adapted Normalization computes with tensors that it derives from its
+    variables when it is built or loaded, not with the variables.
+    """
+    for layer in walk(model):
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def match_paths(

@@ -177,7 +177,16 @@ def target_counts(
     if scope == "erk":
         return erk_counts(mask.shapes, total, mask.kept_by_path)
     counts = {k: keep_count(m.size, sparsity) for k, m in mask.items()}
-    return {k: min(n, mask.kept_by_path[k]) for k, n in counts.items()}
+    before = mask.kept_by_path
+    short = [k for k, n in counts.items() if n > before[k]]
+    if short:
+        raise ValueError(
+            "`scope` must be global or erk where kernels are pruned beyond "
+            f"the target already. Received: scope={scope!r}, sparsity="
+            f"{sparsity}, and {', '.join(short)} pruned further. A mask can "
+            "only shrink."
+        )
+    return counts
 
 
 def erk_counts(

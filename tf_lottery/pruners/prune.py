@@ -9,6 +9,9 @@ import keras
 import numpy as np
 
 from tf_lottery.layers import add_masks
+from tf_lottery.layers import get_mask
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_target
@@ -29,8 +32,7 @@ def scores(
     """Scores every prunable weight of a model by a criterion.
 
     Args:
-        model: a Keras model; one without masks is given masks of ones in
-            place (its outputs do not change).
+        model: a Keras model, with masks or without; it is not changed.
         criterion: a name in `PRUNERS`, or a `Pruner`.
         x: inputs, for criteria that need data.
         y: their targets.
@@ -51,9 +53,9 @@ def scores(
         [2.0, 1.0]
     """
     pruner = get_pruner(criterion)
-    add_masks(model)
+    masked = model if is_masked(model) else mask_model(model)
     return pruner.scores(
-        PruningContext(model, seed=seed, x=x, y=y, loss=loss)
+        PruningContext(masked, seed=seed, x=x, y=y, loss=loss)
     )
 
 
@@ -71,7 +73,8 @@ def prune(
     """Prunes a model to a sparsity, in place.
 
     Of n prunable weights, `n - round(sparsity * n)` are kept: those of the
-    highest scores, ties broken by flat index.
+    highest scores, ties broken by flat index. Under the uniform scope the
+    rule holds for every kernel by itself.
 
     Args:
         model: a Keras model; one without masks is given masks in place.
@@ -102,9 +105,11 @@ def prune(
     """
     pruner = get_pruner(criterion)
     check_target(sparsity, scope, collapse)
-    add_masks(model)
-    context = PruningContext(model, 0, seed, x, y, loss, collapse)
+    # On a copy, so that a model that cannot be pruned stays as it is.
+    masked = model if is_masked(model) else mask_model(model)
+    context = PruningContext(masked, 0, seed, x, y, loss, collapse)
     keep = target_counts(context.mask, sparsity, scope)
     mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
+    add_masks(model)
     set_mask(model, mask)
-    return mask
+    return get_mask(model)

@@ -48,7 +48,12 @@ class _Comparison:
         )
 
 
-def finding(rows: Sequence[Mapping[str, Any]]) -> str:
+_TICKETS = ("main", "rewound")
+
+
+def finding(
+    rows: Sequence[Mapping[str, Any]], retrain: str = "rewind"
+) -> str:
     """Returns what was found as one or two plain sentences.
 
     The finding is the level of smallest density whose mean test accuracy is
@@ -58,8 +63,14 @@ def finding(rows: Sequence[Mapping[str, Any]]) -> str:
     early. If no level is, it is the one that comes closest. It is a reading
     of the means, not a test of significance.
 
+    Where weights were not rewound between levels, a level has had all the
+    training before it too: after "continue" the networks judged are those of
+    the branch `rewound`, and otherwise the text says so and speaks of no
+    ticket.
+
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
+        retrain: What pruned networks were trained from, as in `--retrain`.
 
     Returns:
         A text of one line.
@@ -70,6 +81,26 @@ def finding(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     if not rows:
         return "Nothing finished yet."
+    if retrain == "continue":
+        # The paper's strategy 2: the ticket is what was reset in the end.
+        reset = [
+            {**row, "branch": "main"}
+            for row in rows
+            if row["branch"] == "rewound"
+        ]
+        start = [
+            row for row in rows if (row["branch"], row["level"]) == ("main", 0)
+        ]
+        others = [row for row in rows if row["branch"] not in _TICKETS]
+        return "Reset once, at the end: " + finding([*start, *reset, *others])
+    if retrain != "rewind":
+        text = finding([row for row in rows if row["branch"] != "rewound"])
+        text = text.replace("Winning-ticket candidate", "Pruned network")
+        text = text.replace("No winning ticket", "No pruned network as good")
+        return (
+            f"{text} The weights were not rewound: each level was trained on "
+            "from the last, the controls once."
+        )
     runs: dict[tuple[str, int], _Run] = {}
     for row in rows:
         run = runs.setdefault((row["branch"], row["level"]), {})

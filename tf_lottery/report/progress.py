@@ -16,7 +16,7 @@ class Progress:
     """Shows how far a run is: one bar at a terminal, else lines only.
 
     At a terminal it is one tqdm bar over all optimizer steps of the run,
-    with the time left, the speed and a status. Where the stream is no
+    with the time left and a status. Where the stream is no
     terminal it prints lines, and at most once a minute the status with the
     time left. The time left is judged by the work of this process alone:
     steps that an earlier run has done count as done, not as fast.
@@ -103,8 +103,7 @@ class Progress:
                 unit_scale=True,
                 # The bar takes what the status leaves of the width.
                 bar_format=(
-                    "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"
-                    " [{remaining} left, {rate_fmt}]{postfix}"
+                    "{percentage:3.0f}%|{bar}| {remaining} left{postfix}"
                 ),
             )
 

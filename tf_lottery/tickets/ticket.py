@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from tf_lottery.atomic import replace_file
+from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
@@ -117,6 +118,9 @@ class Ticket:
             config: settings and seeds.
             metrics: what training returned.
         """
+        # Optimizers that mix entries, as Muon does, leave raw weights nonzero
+        # where the mask prunes; the network never sees them.
+        apply_masks(model)
         mask = get_mask(model)
         if level > 0:
             rewind = {
@@ -129,7 +133,7 @@ class Ticket:
             get_state(model),
             level,
             dict(config or {}),
-            dict(metrics or {}),
+            _plain(metrics or {}),
             strip_masks(model).to_json(),
         )
 
@@ -334,10 +338,31 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
+def _plain(value: Any) -> Any:
+    """Metrics as JSON values: NumPy's and Keras' numbers become Python's."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            "`metrics` must hold numbers, texts, lists and dicts. Received: "
+            f"a value of type {type(value).__name__}. Return plain values "
+            "from `train`."
+        )
+    return array.tolist()
+
+
 def _versions() -> dict[str, str]:
+    import importlib.metadata
+
     import tf_lottery
 
     return {
+        "tensorflow": importlib.metadata.version("tensorflow"),
         "tf_lottery": tf_lottery.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,

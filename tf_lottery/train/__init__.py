@@ -1,9 +1,9 @@
 """Training under a `tf.distribute` strategy."""
 
-from tf_lottery.train.loop import Evaluation
+from tf_lottery.train.evaluate import Evaluation
+from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.loop import Trainer
 from tf_lottery.train.loop import TrainingSettings
-from tf_lottery.train.loop import summarize
 from tf_lottery.train.optimizers import OPTIMIZERS
 from tf_lottery.train.optimizers import check_optimizer
 from tf_lottery.train.optimizers import make_optimizer

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One row of metrics.csv: how the model does on a split at a step."""
+
+    step: int
+    split: str
+    loss: float
+    accuracy: float
 
 
 class Evaluator:
@@ -77,3 +89,32 @@ class Evaluator:
         total = self._evaluate(*staged).numpy().astype(np.float64).sum(0)
         loss, right = total / float(np.sum(staged[2]))
         return float(loss), float(right)
+
+
+def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
+    """Returns the results of one training under results.csv's column names.
+
+    Early stopping is the step of the minimum validation loss, the first of
+    equals. Where that is the last evaluation, the minimum may lie beyond:
+    `early_stop_censored` is True.
+
+    Args:
+        rows: the evaluations of a training, the last of each split at the
+            end.
+    """
+    by_split: dict[str, list[Evaluation]] = {}
+    for row in rows:
+        by_split.setdefault(row.split, []).append(row)
+    validation = by_split["validation"]
+    best = min(validation, key=lambda row: row.loss)
+    at_best = next(r for r in by_split["test"] if r.step == best.step)
+    return {
+        "test_accuracy": by_split["test"][-1].accuracy,
+        "test_loss": by_split["test"][-1].loss,
+        "val_accuracy": validation[-1].accuracy,
+        "val_loss": validation[-1].loss,
+        "train_accuracy": by_split["train"][-1].accuracy,
+        "early_stop_step": best.step,
+        "early_stop_test_accuracy": at_best.accuracy,
+        "early_stop_censored": best is validation[-1],
+    }

@@ -14,21 +14,13 @@ import tensorflow as tf
 from tf_lottery import seeds
 from tf_lottery.schedules import LearningRate
 from tf_lottery.step import Step
+from tf_lottery.train.evaluate import Evaluation
 from tf_lottery.train.evaluate import Evaluator
+from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.optimizers import DECOUPLED
 from tf_lottery.train.optimizers import OptimizerSnapshot
 from tf_lottery.train.optimizers import make_optimizer
 from tf_lottery.train.strategy import use_xla
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """One row of metrics.csv: how the model does on a split at a step."""
-
-    step: int
-    split: str
-    loss: float
-    accuracy: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +96,19 @@ class Trainer:
         strategy: tf.distribute.Strategy | None = None,
         on_step: Callable[[int, Sequence[Evaluation]], None] | None = None,
     ):
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(
+                "`KERAS_BACKEND` must be tensorflow for training here. "
+                f"Received: KERAS_BACKEND={keras.backend.backend()}. Use "
+                "find_tickets with a training function of your own."
+            )
         self.model = model
         self.settings = settings
         self.on_step = on_step or (lambda step, rows: None)
         self._strategy = strategy or tf.distribute.get_strategy()
         self._x, self._y = map(tf.constant, splits["train"])
         self._size = int(self._x.shape[0])
+        self._last_order: tuple[Any, np.ndarray] = (None, np.zeros(0))
         self._check_settings(splits)
         self.steps_per_epoch = self._size // settings.batch_size
         self.train_steps = settings.train_steps.steps(self.steps_per_epoch)
@@ -282,13 +281,20 @@ class Trainer:
         )
         return float(total) / (stop - start)
 
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
+        # Kept: an epoch is longer than a call, and sorting takes time.
+        if self._last_order[0] != (seed, epoch):
+            order = seeds.permutation(self._size, seed, "order", epoch)
+            self._last_order = ((seed, epoch), order)
+        return self._last_order[1]
+
     def _batches(self, start: int, stop: int, seed: int) -> np.ndarray:
         per_epoch = self.steps_per_epoch
         batch = self.settings.batch_size
         parts = []
         for epoch in range(start // per_epoch, (stop - 1) // per_epoch + 1):
-            order = seeds.permutation(self._size, seed, "order", epoch)
-            order = order[: per_epoch * batch].reshape(per_epoch, batch)
+            order = self._order(seed, epoch)[: per_epoch * batch]
+            order = order.reshape(per_epoch, batch)
             low = max(start - epoch * per_epoch, 0)
             parts.append(order[low : stop - epoch * per_epoch])
         return np.concatenate(parts)
@@ -343,35 +349,6 @@ class Trainer:
             return total
 
         return run
-
-
-def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
-    """Returns the results of one training under results.csv's column names.
-
-    Early stopping is the step of the minimum validation loss, the first of
-    equals. Where that is the last evaluation, the minimum may lie beyond:
-    `early_stop_censored` is True.
-
-    Args:
-        rows: the evaluations of a training, the last of each split at the
-            end.
-    """
-    by_split: dict[str, list[Evaluation]] = {}
-    for row in rows:
-        by_split.setdefault(row.split, []).append(row)
-    validation = by_split["validation"]
-    best = min(validation, key=lambda row: row.loss)
-    at_best = next(r for r in by_split["test"] if r.step == best.step)
-    return {
-        "test_accuracy": by_split["test"][-1].accuracy,
-        "test_loss": by_split["test"][-1].loss,
-        "val_accuracy": validation[-1].accuracy,
-        "val_loss": validation[-1].loss,
-        "train_accuracy": by_split["train"][-1].accuracy,
-        "early_stop_step": best.step,
-        "early_stop_test_accuracy": at_best.accuracy,
-        "early_stop_censored": best is validation[-1],
-    }
 
 
 def _check_finite(loss: float, name: str, level: int, when: str) -> None:

@@ -1,0 +1,85 @@
+"""Configuration fields that are flags: help, choices, and their text form."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from tf_lottery.step import Step
+
+
+def flag(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    identity: bool = True,
+) -> Any:
+    """A field. `identity`: whether another value is another experiment."""
+    return dataclasses.field(
+        default=default,
+        metadata={"help": help, "choices": choices, "identity": identity},
+    )
+
+
+def parse(field: dataclasses.Field, kind: Any, value: Any) -> Any:
+    """Reads a field's value from the text of its flag.
+
+    Args:
+        field: made by `flag`.
+        kind: its type.
+        value: text, or a value of the field's type.
+
+    Raises:
+        ValueError: naming the field, what it takes and what it got.
+    """
+    optional = isinstance(kind, types.UnionType)
+    if optional:
+        kind = typing.get_args(kind)[0]
+    # "all" is every replicate or level; elsewhere it may be a name.
+    every = field.name in ("replicate", "branch_levels")
+    if optional and (value in (None, "none", "") or every and value == "all"):
+        return None
+    if typing.get_origin(kind) is tuple:
+        if isinstance(value, str):
+            none = value in ("none", "")
+            value = () if none else [v.strip() for v in value.split(",")]
+        if not isinstance(value, Iterable):
+            value = (value,)
+        kind = typing.get_args(kind)[0]
+        return tuple(_parse_one(field, kind, v) for v in value)
+    return _parse_one(field, kind, value)
+
+
+def _parse_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
+    name = field.name
+    if kind is Step:
+        return Step.parse(value, name)
+    try:
+        if kind is bool:
+            if not isinstance(value, bool):
+                value = {"true": True, "false": False}[str(value).lower()]
+        elif kind is int:
+            if isinstance(value, (float, bool)):
+                raise ValueError
+            value = int(value)
+        elif kind is float:
+            value = float(value)
+        else:
+            value = str(value)
+    except (ValueError, KeyError, TypeError):
+        word = {bool: "true or false", int: "an integer", float: "a number"}
+        raise ValueError(
+            f"`{name}` must be {word[kind]}. Received: {name}={value!r}. "
+            f"{field.metadata['help'].split('. ')[0].rstrip('.')}."
+        ) from None
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(choices)}. Received: "
+            f"{name}={value!r}. Choose one of these."
+        )
+    return value
