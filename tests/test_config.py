@@ -301,3 +301,19 @@ def test_dense_takes_no_branches():
 def test_what_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": 10**20}, r"`levels` must be at most 1,000\."),
+        ({"replicates": 10**14}, r"`replicates` must be at most"),
+        ({"train_steps": "99999999999it"}, r"`train_steps` must be at most"),
+        ({"weight_decay": "inf"}, r"`weight_decay` must be at most"),
+        ({"learning_rate": 1e300}, r"`learning_rate` must be at most"),
+        ({"warmup": 9, "train_steps": 8}, r"`warmup` must end within .*=8it"),
+    ],
+)
+def test_what_no_machine_can_run_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**changes)

@@ -198,6 +198,14 @@ class Config:
             if getattr(self, name) is not None:
                 check_rate(name, getattr(self, name))
         LearningRate(self.learning_rate, self.lr_schedule, self.warmup)
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            number = value.count if isinstance(value, Step) else value
+            if not number <= most:
+                raise ValueError(
+                    f"`{name}` must be at most {most:,}. Received: "
+                    f"{name}={value}. Give a smaller number."
+                )
         for name, least in _LEAST.items():
             value = getattr(self, name)
             number = value.count if isinstance(value, Step) else value
@@ -216,6 +224,11 @@ class Config:
             raise ValueError(
                 f"`rewind` must be before train_steps={ends}. Received: "
                 f"rewind={self.rewind}. Rewind to an earlier step."
+            )
+        if self.warmup.unit == ends.unit and self.warmup.count > ends.count:
+            raise ValueError(
+                f"`warmup` must end within train_steps={ends}. Received: "
+                f"warmup={self.warmup}. Warm up for fewer steps."
             )
         if self.retrain == "fine_tune" and self.lr_schedule == "cosine":
             raise ValueError(
@@ -282,6 +295,18 @@ class Config:
         return fingerprint(self.to_json())
 
 
+# Far beyond any use, near enough to be planned in memory.
+_MOST = {
+    "levels": 1000,
+    "replicates": 10_000,
+    "train_steps": 10**9,
+    "eval_every": 10**9,
+    "warmup": 10**9,
+    "rewind": 10**9,
+    "batch_size": 10**6,
+    "learning_rate": 1e6,
+    "weight_decay": 1e6,
+}
 _LEAST = {
     "validation_size": 1,
     "split_seed": 0,

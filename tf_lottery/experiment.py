@@ -107,9 +107,10 @@ class Experiment:
             validation_size=config.validation_size,
         )
         self._strategy = train.make_strategy(config.strategy)
-        with self._strategy.scope():
+        with self._strategy.scope(), models.clean_names():
             dense = self._build(0, "init")
             self._model = mask_model(dense, exclude=config.exclude)
+        search.check_dtypes(self._model)
         self._identity = assembly.identify(config, dense, start)
         self.run_dir = os.path.join(
             config.output_dir, run_name(self._identity)
@@ -379,7 +380,7 @@ class Experiment:
             if key.branch != MAIN or key.level not in self._exported:
                 continue
             path = os.path.join(self._store.level_path(key), "saved_model")
-            if not os.path.exists(path):
+            if not os.path.isfile(os.path.join(path, "saved_model.pb")):
                 export.export_saved_model(self._ticket(key), path)
                 self._progress.line(f"SavedModel: {path}")
 

@@ -176,7 +176,7 @@ def parse_levels(
     if value == "last":
         return [levels]
     parts = value.split(",")
-    if all(p.strip().isdigit() and int(p) <= levels for p in parts):
+    if all(p.strip().isdecimal() and int(p) <= levels for p in parts):
         return sorted({int(p) for p in parts})
     raise ValueError(
         f"`{name}` must be all, last, or levels from 0 to {levels}. Received:"

@@ -161,7 +161,7 @@ def test_altered_configuration_is_refused(command, copied, flags):
 
 def test_a_loss_that_is_not_finite_stops(command, flags, tmp_path):
     done = command(
-        *flags, "--optimizer=sgd", "--learning_rate=1e30",
+        *flags, "--optimizer=sgd", "--learning_rate=1e6", "--weight_decay=1e6",
         f"--output_dir={tmp_path}",
     )
     assert done.status == 1

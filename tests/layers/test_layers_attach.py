@@ -16,7 +16,6 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import set_mask
-from tf_lottery.layers import set_state
 from tf_lottery.layers import strip_masks
 from tf_lottery.layers import walk
 
@@ -394,33 +393,3 @@ def test_every_masked_class_is_stripped_to_its_stock_class():
     for stock, masked in MASKED_LAYERS.items():
         assert issubclass(masked, stock)
         assert masked.__mro__[:3] == (masked, MaskedKernel, stock)
-
-
-def test_adapted_normalization_survives_copies_and_new_state():
-    normalization = keras.layers.Normalization()
-    x = np.random.default_rng(0).normal(5.0, 3.0, (64, 4)).astype("float32")
-    normalization.adapt(x)
-    model = keras.Sequential(
-        [keras.Input((4,)), normalization, keras.layers.Dense(2)]
-    )
-    masked = mask_model(model)
-    expected = model(x)
-    np.testing.assert_array_equal(masked(x), expected)
-    np.testing.assert_array_equal(strip_masks(masked)(x), expected)
-    other = keras.models.clone_model(model)
-    set_state(other, get_state(model))
-    np.testing.assert_array_equal(other(x), expected)
-
-
-def test_lambda_layers_are_shared():
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Lambda(lambda t: t * 2),
-            keras.layers.Dense(2),
-        ]
-    )
-    x = np.ones((1, 4), "float32")
-    masked = mask_model(model)
-    np.testing.assert_array_equal(masked(x), model(x))
-    np.testing.assert_array_equal(strip_masks(masked)(x), model(x))

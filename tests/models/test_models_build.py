@@ -205,3 +205,10 @@ def test_a_name_is_registered_once_and_without_colon(name):
     with pytest.raises(ValueError, match=re.escape(f"Received: name={name!r}")):
         register(name)(lambda input_shape, num_classes: None)
     assert "a:b" not in MODELS
+
+
+def test_an_outer_name_scope_does_not_enter_the_paths():
+    with keras.name_scope("outer"):
+        model = build_model("lenet_300_100", (8, 8, 1), 10, seed=0)
+        assert keras.layers.Dense(1).name.startswith("dense")
+    assert model.trainable_variables[0].path == "dense_1/kernel"

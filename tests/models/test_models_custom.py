@@ -1,5 +1,6 @@
 """A user's own model by import path."""
 
+import importlib
 import re
 import sys
 
@@ -225,3 +226,36 @@ def test_one_model_returned_twice_is_refused():
     build("shared")
     with pytest.raises(ValueError, match="which returned one model twice"):
         build("shared")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("import sys; sys.exit(0)", r"which raised SystemExit: 0\."),
+        ("raise KeyError('boo')", r"which raised KeyError: 'boo'"),
+        (
+            "return net(keras.layers.Dense(10, name='a b'))",
+            r"a layer 'a b'",
+        ),
+        (
+            "return net(keras.layers.Dense(10, trainable=False))",
+            r"all of whose layers are frozen",
+        ),
+    ],
+)
+def test_functions_that_give_no_usable_model(
+    tmp_path, monkeypatch, body, message
+):
+    (tmp_path / "unusable.py").write_text(
+        "import keras\n"
+        "def net(layer):\n"
+        "    return keras.Sequential(\n"
+        "        [keras.Input((4, 4, 1)), keras.layers.Flatten(), layer])\n"
+        f"def function():\n    {body}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "unusable", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match=r"^`model` must .*" + message):
+        build_model("unusable:function", (4, 4, 1), 10, seed=0)

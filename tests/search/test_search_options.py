@@ -1,5 +1,6 @@
 """Scopes, excluded layers, collapse and errors of `find_tickets`."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -202,3 +203,10 @@ def test_the_counts_are_those_of_the_plan(make_model, fake_train):
         by_path = {"out/kernel": 0.15} if scope == "layerwise" else {}
         plan = PruningRates(scope, 0.3, by_path).plan(masks[0], 3)
         assert [m.kept_by_path for m in masks] == plan
+
+
+def test_state_that_no_ticket_can_store_is_refused():
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Dense(2, dtype="bfloat16")(x))
+    with pytest.raises(ValueError, match=r"^`model` must .*of bfloat16"):
+        find_tickets(model, None, levels=1)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -279,3 +280,23 @@ def test_an_altered_configuration_is_refused(store, text):
     assert f"Received: {path}, " in message and "\n" not in message
     with open(path, "rb") as file:
         assert file.read() == data
+
+
+def test_every_number_of_level_json_is_checked(store, notices):
+    save(store)
+    path = os.path.join(store.level_path(KEY), "level.json")
+    summary = json.load(open_text(path))
+    for name in summary["row"]:
+        changed = {**summary, "row": {**summary["row"], name: 12345}}
+        write(path, json.dumps(changed).encode())
+        assert store.finished(KEY, "p") is None, name
+    assert len(notices) == len(summary["row"])
+
+
+def test_what_this_class_did_not_write_is_no_level(store):
+    save(store)
+    folder = pathlib.Path(store.level_path(KEY))
+    shutil.copytree(folder, folder.with_name("level_²"))
+    shutil.copytree(folder, folder.with_name(f"level_{KEY.level}"))
+    (folder.parents[2] / "replicate_77").write_text("a file")
+    assert len(store.rows()) == 1

@@ -53,8 +53,13 @@ def quiet_tensorflow() -> Iterator[None]:
     there. If loading fails they are printed after all.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # Standard error is closed: there is nothing to keep clean.
+        yield
+        return
     sys.stderr.flush()
-    kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:

@@ -44,6 +44,11 @@ def config_from_flags(argv: Sequence[str]) -> Config | None:
         rest = values(argv)[1:]
     except flags.Error as error:
         raise ValueError(_reworded(error, list(fields))) from None
+    except UnicodeDecodeError:
+        raise ValueError(
+            "`flagfile` must be a text file. Received: one that is not. Write "
+            "one flag per line."
+        ) from None
     if values["help"].value:
         return None
     if rest:

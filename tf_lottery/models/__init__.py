@@ -12,8 +12,16 @@ from tf_lottery.models.registry import MODELS
 from tf_lottery.models.registry import build_model
 from tf_lottery.models.registry import check_model
 from tf_lottery.models.registry import register
+from tf_lottery.models.scope import clean_names
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["MODELS", "build_model", "check_init", "check_model", "register"]
+__all__ = [
+    "MODELS",
+    "build_model",
+    "check_init",
+    "check_model",
+    "clean_names",
+    "register",
+]

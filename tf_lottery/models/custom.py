@@ -7,12 +7,17 @@ import difflib
 import importlib
 import inspect
 import os
+import re
 import sys
 from typing import Any, Callable, Iterator
 
 import keras
 
+from tf_lottery.layers import walk
 from tf_lottery.models import scope
+
+# What TensorFlow takes as the name of a scope.
+_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 def find_function(name: str) -> Callable[..., Any]:
@@ -47,7 +52,7 @@ def find_function(name: str) -> Callable[..., Any]:
         with _working_directory_importable(), scope.seeded(0):
             module = importlib.import_module(module_name)
     # A user's module can fail in any way while it is imported.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
             f"`model` must name a module that can be imported. Received: "
             f"model={name!r}. Importing it failed: {type(error).__name__}: "
@@ -101,8 +106,15 @@ def build(
     """
     function = find_function(name)
     args, kwargs = _arguments(name, function, input_shape, num_classes)
-    with _working_directory_importable():
-        model = function(*args, **kwargs)
+    try:
+        with _working_directory_importable():
+            model = function(*args, **kwargs)
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            "`model` must name a function that builds a model. Received: "
+            f"model={name!r}, which raised {type(error).__name__}: "
+            f"{' '.join(str(error).split())}. Correct the function."
+        ) from error
     if not isinstance(model, keras.Model):
         raise TypeError(
             "`model` must name a function that returns a keras.Model. "
@@ -189,6 +201,18 @@ def _check_fit(
             f"model={name!r}, whose last layer {last.name!r} is a softmax. "
             "Remove it: the loss applies it."
         )
+    if not model.trainable_variables:
+        raise ValueError(
+            "`model` must have trainable weights. Received: "
+            f"model={name!r}, all of whose layers are frozen. Unfreeze some."
+        )
+    for layer in walk(model):
+        if not _SCOPE.fullmatch(layer.name):
+            raise ValueError(
+                "`model` must have layer names that TensorFlow takes. "
+                f"Received: model={name!r} with a layer {layer.name!r}. Use "
+                "letters, digits and underscores."
+            )
 
 
 def _shapes(

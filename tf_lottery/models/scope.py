@@ -14,6 +14,7 @@ from keras.src.backend.common import global_state
 from tensorflow.python.eager import context
 
 _NAME_COUNTERS = "object_name_uids"
+_NAME_SCOPES = "name_scope_stack"
 _SEED_ATTRIBUTES = ("global_random_seed", "global_seed_generator")
 # TensorFlow's global seed, and the generator of its operation seeds.
 _TF_ATTRIBUTES = ("_seed", "_rng")
@@ -21,7 +22,7 @@ _TF_ATTRIBUTES = ("_seed", "_rng")
 
 @contextlib.contextmanager
 def clean_names() -> Iterator[None]:
-    """Gives automatic layer names fresh counters, then restores the caller's.
+    """Starts layer names and scopes afresh, then restores the caller's.
 
     Keras numbers them per process: a second `Dense` would be "dense_1", and
     the weights of two builds of one model would have different paths.
@@ -34,14 +35,18 @@ def clean_names() -> Iterator[None]:
         ...     keras.layers.Dense(1).name
         'dense'
     """
-    saved = global_state.get_global_attribute(_NAME_COUNTERS)
+    counters = global_state.get_global_attribute(_NAME_COUNTERS)
+    scopes = global_state.get_global_attribute(_NAME_SCOPES)
     global_state.set_global_attribute(
         _NAME_COUNTERS, collections.defaultdict(int)
     )
+    # A call that failed inside a layer leaves that layer's scope behind.
+    global_state.set_global_attribute(_NAME_SCOPES, [])
     try:
         yield
     finally:
-        global_state.set_global_attribute(_NAME_COUNTERS, saved)
+        global_state.set_global_attribute(_NAME_COUNTERS, counters)
+        global_state.set_global_attribute(_NAME_SCOPES, scopes)
 
 
 @contextlib.contextmanager

@@ -169,7 +169,7 @@ class Progress:
         self.close()
         self._log(text)
         if self._stream is not None:
-            print(text, flush=True)
+            print(_encodable(text, sys.stdout), flush=True)
 
     def close(self) -> None:
         """Leaves the terminal with the cursor on a fresh line.
@@ -218,7 +218,7 @@ class Progress:
         with _survive():
             if self._bar is not None:
                 self._bar.clear()
-            self._stream.write(text + "\n")
+            self._stream.write(_encodable(text, self._stream) + "\n")
             self._stream.flush()
             if self._bar is not None:
                 self._bar.refresh()
@@ -239,6 +239,12 @@ def _survive() -> contextlib.AbstractContextManager[None]:
     # The terminal may go away (ssh cut, pipe closed): hours of training
     # must not die of it, and the log file goes on.
     return contextlib.suppress(OSError)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    # A path may hold letters that a terminal's encoding lacks.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -18,6 +18,7 @@ from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import get_pruner
 from tf_lottery.search.rates import pruning_rates
+from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
 from tf_lottery.search.settings import renamed
@@ -104,6 +105,7 @@ def find_tickets(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
+    check_dtypes(model)
     rates = pruning_rates(
         model,
         prune_rate=prune_rate,

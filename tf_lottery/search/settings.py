@@ -63,9 +63,20 @@ def check_search(
             f"`retrain` must be one of {', '.join(RETRAIN)}. Received: "
             f"retrain={retrain!r}. Choose one of these."
         )
-    if rewind_step < 0:
+    if not isinstance(rewind_step, numbers.Integral) or rewind_step < 0:
         raise ValueError(
             "`rewind_step` must be a non-negative number of steps. Received: "
             f"rewind_step={rewind_step}. 0 rewinds to the initial weights."
         )
     check_collapse(collapse)
+
+
+def check_dtypes(model: keras.Model) -> None:
+    """Raises ValueError where a ticket could not store the model's state."""
+    for path, variable in named_variables(model).items():
+        if np.asarray(variable).dtype.kind not in "biuf":
+            raise ValueError(
+                "`model` must have variables of NumPy's own types. Received: "
+                f"{path} of {variable.dtype}. Use the policy mixed_bfloat16, "
+                "which keeps float32 variables."
+            )

@@ -14,12 +14,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tf_lottery.atomic import replace_file
 from tf_lottery.tickets.ticket import Ticket
+from tf_lottery.tickets.verify import json_digest
 
 # What reading JSON of any content can raise.
 _MALFORMED = (OSError, ValueError, TypeError, LookupError, RecursionError)
@@ -137,7 +139,8 @@ class RunDirectory:
             shutil.rmtree(stale, ignore_errors=True)
         # What a process that was killed in the middle of a file left behind.
         for stale in glob.glob(f"{inside}/**/.*.tmp", recursive=True):
-            os.remove(stale)
+            if os.path.isfile(stale):
+                os.remove(stale)
         ticket.save(os.path.join(folder, "ticket"))
         metrics = _csv([dataclasses.asdict(e) for e in evaluations])
         replace_file(os.path.join(folder, "metrics.csv"), metrics)
@@ -145,7 +148,12 @@ class RunDirectory:
             name: _sha256(os.path.join(folder, name))
             for name in _files(folder)
         }
-        summary = {"parent": parent, "row": dict(row), "files": files}
+        summary: dict[str, Any] = {
+            "parent": parent,
+            "row": dict(row),
+            "files": files,
+        }
+        summary["sha256"] = json_digest(summary)
         text = json.dumps(summary, indent=1) + "\n"
         replace_file(os.path.join(folder, _LEVEL), text.encode())
         return files[_TICKET]
@@ -171,14 +179,6 @@ class RunDirectory:
             if found != digest:
                 self._problem(key, name, "truncated or altered")
                 return None
-        # level.json has no checksum, but the ticket repeats its numbers.
-        with open(os.path.join(folder, _TICKET), encoding="utf-8") as file:
-            metrics = json.load(file)["metrics"]
-        # As text: NaN is not equal to itself.
-        there = {k: summary["row"].get(k) for k in metrics}
-        if json.dumps(there) != json.dumps(metrics):
-            self._problem(key, _LEVEL, "altered")
-            return None
         if summary["parent"] != parent:
             self._problem(key, "ticket", "made from another ticket")
             return None
@@ -211,6 +211,8 @@ class RunDirectory:
             whole = _FILES <= dict(summary["files"]).keys()
             if named != key or not whole or "parent" not in summary:
                 raise ValueError
+            if summary.pop("sha256") != json_digest(summary):
+                raise ValueError
         except FileNotFoundError:
             return None
         except _MALFORMED:
@@ -225,8 +227,9 @@ class RunDirectory:
 
 
 def _files(folder: str) -> list[str]:
-    tickets = sorted(os.listdir(os.path.join(folder, "ticket")))
-    return ["metrics.csv", *(f"ticket/{n}" for n in tickets if "." != n[0])]
+    return sorted(
+        name for name in _FILES if os.path.isfile(os.path.join(folder, name))
+    )
 
 
 def _sha256(path: str) -> str:
@@ -247,5 +250,12 @@ def _numbered(folder: str, prefix: str) -> list[int]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    digits = (n[len(prefix) :] for n in names if n.startswith(prefix))
-    return sorted(int(d) for d in digits if d.isdigit())
+    # As this class writes them: level_01, not level_1 or a copy of it.
+    found = re.compile(re.escape(prefix) + r"([0-9]+)")
+    numbers = (int(m[1]) for n in names if (m := found.fullmatch(n)))
+    width = 2 if prefix == "level_" else 1
+    return sorted(
+        n
+        for n in set(numbers)
+        if os.path.isdir(os.path.join(folder, f"{prefix}{n:0{width}d}"))
+    )
