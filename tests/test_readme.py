@@ -59,3 +59,8 @@ def test_ticket_example_runs(whole, monkeypatch):
     ticket = scope["ticket"]
     assert scope["model"].count_params() > scope["small"].count_params()
     assert ticket.level == 2
+
+
+def test_no_figure_is_left_to_fill_in():
+    notes = (ROOT / "BUILD_NOTES.md").read_text(encoding="utf-8")
+    assert not re.findall(r"@[A-Z]+@|TODO|TBD", README + notes)
