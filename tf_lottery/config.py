@@ -56,7 +56,8 @@ class Config:
     model: str = flag(
         "lenet_300_100",
         "A registered model (lenet_300_100, lenet_5, conv_2, conv_4, conv_6) "
-        "or your own package.module:function of (input_shape, num_classes).",
+        "or your own package.module:function of (input_shape, num_classes), "
+        "looked for in the current folder first.",
     )
     init: str | None = flag(
         None,
@@ -73,7 +74,9 @@ class Config:
         "imp: iterative magnitude pruning. dense: the whole network only.",
         choices=("imp", "dense"),
     )
-    criterion: str = flag("magnitude", "What scores weights: a pruner.")
+    criterion: str = flag(
+        "magnitude", "What scores weights: magnitude or random."
+    )
     scope: str = flag(
         "layerwise",
         "What competes: layerwise (each kernel at its own rate), global, "
@@ -86,7 +89,10 @@ class Config:
         identity=False,
     )
     prune_rate: float = flag(
-        0.2, "Fraction of the surviving weights that a round removes."
+        0.2,
+        "Fraction of each layer's surviving weights that a round removes; "
+        "under layerwise the output layer loses half of it "
+        "(output_prune_rate).",
     )
     conv_prune_rate: float | None = flag(
         None, "The same for convolutions; prune_rate if none. Layerwise only."
@@ -118,7 +124,9 @@ class Config:
         "and trained once, as branch 'rewound', after the last level).",
         choices=("rewind", "lr_rewind", "fine_tune", "continue"),
     )
-    train_steps: Step = flag(Step(3000), "Length of a training.")
+    train_steps: Step = flag(
+        Step(3000), "Length of a training, in steps (3000it) or epochs (20ep)."
+    )
     batch_size: int = flag(60, "Examples per step, over all replicas.")
     eval_every: Step = flag(
         Step(100), "Distance of evaluations on validation and test sets."

@@ -73,7 +73,11 @@ def help_text(program: str, summary: str) -> str:
         summary: what it does, in a few lines.
     """
     lines = [summary, "", f"  {program} --flagfile=FILE [--flag=value ...]", ""]
-    lines.append("  --flagfile: Read flags from a file, one per line.")
+    lines.append("  --flagfile")
+    lines += _wrapped(
+        "Read flags from a file, one per line. Of two equal flags the last "
+        "wins: put your own after it."
+    )
     for field in dataclasses.fields(Config):
         default = _default_text(field.default)
         lines.append(f"  --{field.name} ({default})")
