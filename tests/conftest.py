@@ -34,6 +34,10 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "real_data: needs a TFDS data set on this machine"
     )
+    config.addinivalue_line(
+        "markers",
+        "any_backend: also run by hand under KERAS_BACKEND=jax or torch",
+    )
 
 
 @pytest.fixture(scope="session")

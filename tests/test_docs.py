@@ -20,7 +20,11 @@ MODULES = sorted(
     )
 )
 # What Keras documents in the class that is overridden.
-OF_KERAS = {"kernel", "build", "save_own_variables", "load_own_variables"}
+OF_KERAS = {
+    "kernel", "build", "get_config", "from_config", "enable_lora", "quantize",
+    "save_own_variables", "load_own_variables", "set_model",
+    *(name for name in vars(keras.callbacks.Callback) if name[:3] == "on_"),
+}
 
 
 def public_members(module):

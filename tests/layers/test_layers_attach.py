@@ -6,9 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tf_lottery.layers import MASKED_LAYERS
 from tf_lottery.layers import MaskedKernel
-from tf_lottery.layers import add_masks
 from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
@@ -16,10 +14,12 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import set_mask
+from tf_lottery.layers import set_state
 from tf_lottery.layers import strip_masks
 from tf_lottery.layers import walk
 
 layers = keras.layers
+pytestmark = pytest.mark.any_backend
 
 
 def sequential():
@@ -155,11 +155,11 @@ def test_mask_model(name):
 
 
 @EACH
-def test_add_masks(name):
+def test_in_place(name):
     model, twin = build(name), build(name)
     variables = model.variables
     paths = [v.path for v in variables]
-    add_masks(model)
+    mask_model(model, in_place=True)
     assert get_mask(model).shapes == MODELS[name][1]
     assert same(run(model), run(twin))
     assert [v.path for v in variables] == paths
@@ -168,8 +168,13 @@ def test_add_masks(name):
     assert new == ["kernel_mask"] * len(MODELS[name][1])
     mask = random_mask(model)
     set_mask(model, mask)
-    add_masks(model)
-    assert get_mask(model) == get_mask(model).__class__(mask)
+    assert strip_masks(model, in_place=True) is model
+    set_state(twin, {
+        path: np.where(mask.get(path, True), value, 0)
+        for path, value in get_state(twin).items()
+    })
+    assert same(run(model), run(twin))
+    assert [id(v) for v in model.variables] == [id(v) for v in variables]
 
 
 @EACH
@@ -231,7 +236,7 @@ def test_frozen_layers_stay_frozen():
     for copy in (masked, stripped):
         assert [v.path for v in copy.trainable_variables] == expected
         assert flags(copy) == flags(model)
-    add_masks(model)
+    mask_model(model, in_place=True)
     assert [v.path for v in model.trainable_variables] == expected
 
 
@@ -361,7 +366,7 @@ def test_in_place_after_predict_was_traced():
     x, y = rng.normal(size=(6, 8, 8, 2)), rng.normal(size=(6, 4))
     dense = model.predict(x, verbose=0)
     model.fit(x, y, verbose=0)
-    add_masks(model)
+    mask_model(model, in_place=True)
     mask = random_mask(model)
     set_mask(model, mask)
     # The raw kernels are not 0 by themselves here: only the mask can do it.
@@ -382,14 +387,8 @@ def test_in_place_inner_models_forget_their_traces_too():
     inner = model.get_layer("left")
     x = np.ones((2, 4), "float32")
     inner.predict(x, verbose=0)
-    add_masks(model)
+    mask_model(model, in_place=True)
     set_mask(model, {k: np.zeros(m.shape) for k, m in get_mask(model).items()})
     raw, _ = masked_kernels(model)["inner/kernel"]
     raw.assign(np.ones((4, 4)))
     assert not inner.predict(x, verbose=0).any()
-
-
-def test_every_masked_class_is_stripped_to_its_stock_class():
-    for stock, masked in MASKED_LAYERS.items():
-        assert issubclass(masked, stock)
-        assert masked.__mro__[:3] == (masked, MaskedKernel, stock)

@@ -2,11 +2,14 @@
 
 import keras
 import numpy as np
+import pytest
 
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_state
 from tf_lottery.layers import strip_masks
+
+pytestmark = pytest.mark.any_backend
 
 
 def test_adapted_normalization_survives_copies_and_new_state():

@@ -16,6 +16,7 @@ from tf_lottery.layers import set_state
 from tf_lottery.layers import walk
 from tf_lottery.layers.state import match_paths
 
+pytestmark = pytest.mark.any_backend
 layers = keras.layers
 
 

@@ -82,6 +82,21 @@ def recurrent():
     ])
 
 
+class Net(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.out = keras.layers.Dense(10)
+
+    def call(self, x):
+        return self.out(keras.ops.reshape(x, (-1, 64)))
+
+
+def subclassed():
+    model = Net()
+    model(keras.ops.zeros((1, 8, 8, 1)))
+    return model
+
+
 SHARED = sized((8, 8, 1), 10)
 
 
@@ -197,6 +212,7 @@ def test_names_that_cannot_be_found(name, kind, pattern):
         ("three", TypeError, r"arguments are \(input_shape, num_classes"),
         ("nothing", TypeError, "returns a NoneType"),
         ("unbuilt", ValueError, "must return a built model"),
+        ("subclassed", ValueError, "'net.*' of class Net is a subclassed"),
         ("softmax", ValueError, "last layer 'softmax' is a softmax"),
         ("activated", ValueError, "last layer 'dense_1' is a softmax"),
     ],

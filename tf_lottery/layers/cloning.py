@@ -3,114 +3,130 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 from keras.src.models.functional import Functional
 
+from tf_lottery.layers.convert import models_in
+from tf_lottery.layers.masked import MASKED_LAYERS
+from tf_lottery.layers.masked import Masked
+from tf_lottery.layers.state import masked_kernels
 from tf_lottery.layers.state import named_variables
 from tf_lottery.layers.state import refresh
 from tf_lottery.layers.state import walk
 
 
 def check_model(model: keras.Model) -> None:
-    """Raises unless `model` is Sequential or functional, all the way down.
-
-    Raises:
-        TypeError: `model` is not a Keras model.
-        ValueError: `model`, or a model inside, is subclassed: it does not say
-            how its layers are joined.
-    """
+    """Raises TypeError unless `model` is a Keras 3 model."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             "`model` must be a Keras 3 model. Received: "
             f"model={type(model).__module__}.{type(model).__name__}. Build it "
             "with keras, not tf_keras."
         )
-    for part in models_in(model):
-        if not isinstance(part, (keras.Sequential, Functional)):
-            raise ValueError(
-                "`model` must be a Sequential or functional model. Received: "
-                f"{part.name!r} of class {type(part).__name__}. Rewrite it "
-                "with keras.Input and keras.Model."
-            )
 
 
-def models_in(model: keras.Model) -> list[keras.Model]:
-    """Returns `model` and the models inside it, outer before inner."""
-    return [p for p in (model, *walk(model)) if isinstance(p, keras.Model)]
+def why_not_copied(model: keras.Model) -> str | None:
+    """Returns why a model cannot be copied; None where it can.
 
-
-def copied_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yields the layers that `copy_model` hands to its clone function.
-
-    What another layer holds, as a wrapper or an attention layer does, is not
-    among them: that layer rebuilds it by itself.
+    A subclassed model does not say how its layers are joined; and
+    `clone_model` drops the methods of some classes in silence.
     """
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from copied_layers(layer)
+    for part in models_in(model):
+        kind = type(part).__name__
+        if not isinstance(part, (keras.Sequential, Functional)):
+            return f"{part.name!r} of class {kind} is a subclassed model"
+        lost = _lost_methods(part)
+        if lost:
+            return (
+                f"{part.name!r} of class {kind} defines {', '.join(lost)}, "
+                "which a copy would lose"
+            )
+    return None
 
 
-def copy_model(
-    model: keras.Model,
-    clone_function: Callable[[keras.layers.Layer], keras.layers.Layer],
-) -> keras.Model:
-    """Returns an uncompiled copy of `model` with the same state.
+def copy_model(model: keras.Model) -> keras.Model:
+    """Returns an uncompiled copy of `model` with the same state and masks.
+
+    A Lambda is shared: its function cannot be read back from its config, and
+    as it has no state two models can share it.
 
     Args:
         model: a built Sequential or functional model.
-        clone_function: makes the new layer of an old one.
 
     Raises:
-        ValueError: `model` is not built, or is of a class with methods of its
-            own that the copy would lose.
+        ValueError: `model` is not built, or cannot be copied.
         RuntimeError: a layer's `get_config` does not rebuild it.
     """
     if not model.built:
         named_variables(model)  # Raises with the reason.
-    for part in models_in(model):
-        _check_class(part)
-    with _uncompiled(model):
-        copy = keras.models.clone_model(
-            model, clone_function=clone_function, recursive=True
+    reason = why_not_copied(model)
+    if reason:
+        raise ValueError(
+            "`model` must be one that can be copied: Sequential, or "
+            f"functional without methods of its own. Received: {reason}. Use "
+            "in_place=True, which changes the model itself."
         )
+    with _uncompiled(model), _unguarded(model) as guards:
+        copy = keras.models.clone_model(
+            model, clone_function=_rebuilt, recursive=True
+        )
+    pairs = list(zip(walk(model), walk(copy)))
+    # A layer that makes layers by itself makes stock ones.
+    for old, new in pairs:
+        if isinstance(old, Masked) and type(new) is old.stock_class:
+            MASKED_LAYERS[type(new)].convert(new, old.dense_kernels)
+        if id(old) in guards:
+            new.__dict__["get_config"] = guards[id(old)]
     # Setting a model's flag sets its layers', so outer before inner.
-    for old, new in zip(models_in(model), models_in(copy), strict=True):
-        new.trainable = old.trainable
-    for old, new in zip(copied_layers(model), copied_layers(copy)):
+    for old, new in [(model, copy), *pairs]:
+        if isinstance(old, keras.Model):
+            new.trainable = old.trainable
+    for old, new in pairs:
         if not isinstance(old, keras.Model):
             new.trainable = old.trainable
     source = named_variables(model)
     target = named_variables(copy)
     # By order, not by path: a copy may be numbered anew.
-    for (path, old), new in zip(source.items(), target.values(), strict=True):
-        if old.shape != new.shape:
-            raise RuntimeError(
-                f"The copy of {path} must be of shape {old.shape}. Received: "
-                f"{new.shape}. A custom layer's get_config is incomplete."
-            )
-        new.assign(old)
+    same = [v.shape for v in source.values()] == [
+        v.shape for v in target.values()
+    ]
+    if not same:
+        raise RuntimeError(
+            "`model` must be rebuilt by the configs of its layers. Received: "
+            f"{_difference(source, target)}. A custom layer's get_config is "
+            "incomplete; mend it, or use in_place=True."
+        )
+    # A copy of the values too: JAX would give both models one buffer, and
+    # training one of them frees it.
+    for old, new in zip(source.values(), target.values()):
+        new.assign(keras.ops.copy(old))
         new.trainable = old.trainable
+        # A wrapper's config rebuilds what it holds without its own name.
+        new._path = old._path
+    masks = masked_kernels(model).values(), masked_kernels(copy).values()
+    for (_, old), (_, new) in zip(*masks, strict=True):
+        new.assign(keras.ops.copy(old))
     refresh(copy)
     return copy
 
 
-def rebuilt(layer: keras.layers.Layer, cls: Any) -> keras.layers.Layer:
-    """Returns a new, unbuilt layer of class `cls` with the same config.
+def _difference(source, target):
+    for (path, old), new in zip(source.items(), target.values()):
+        if old.shape != new.shape:
+            return f"{path} of shape {old.shape}, copied as {new.shape}"
+    return f"{len(source)} variables, copied as {len(target)}"
 
-    A Lambda is returned itself: its function cannot be read back from the
-    config, and as it has no state two models can share it.
-    """
+
+def _rebuilt(layer):
     if isinstance(layer, keras.layers.Lambda):
         return layer
-    return cls.from_config(layer.get_config())
+    return type(layer).from_config(layer.get_config())
 
 
-def _check_class(part):
-    """Refuses a class whose methods `clone_model` would drop in silence.
+def _lost_methods(part):
+    """Methods of a model's class that `clone_model` would drop in silence.
 
     It makes a plain Sequential of every Sequential, and keeps the class of a
     functional model only where that is built from inputs and outputs alone.
@@ -120,24 +136,16 @@ def _check_class(part):
     classes = type(part).__mro__
     names = {n for c in classes[: classes.index(base)] for n in vars(c)}
     if not sequential and "__init__" not in names:
-        return
-    lost = sorted(
+        return []
+    return sorted(
         name
         for name in names - {"get_config", "from_config"}
         if hasattr(base, name) and not name.startswith("__")
     )
-    if lost:
-        raise ValueError(
-            "`model` must be of a class that can be copied. Received: "
-            f"{part.name!r} of class {type(part).__name__}, which defines "
-            f"{', '.join(lost)}. Give keras.Model(inputs, outputs) and keep "
-            "that behaviour outside, or a subclass of keras.Model without "
-            "an __init__."
-        )
 
 
 @contextlib.contextmanager
-def _uncompiled(model):
+def _uncompiled(model) -> Iterator[None]:
     # clone_model compiles its copy from a config, which fails for a loss or
     # metric that is a plain function.
     compiled = [part for part in models_in(model) if part.compiled]
@@ -148,3 +156,15 @@ def _uncompiled(model):
     finally:
         for part in compiled:
             part.compiled = True
+
+
+@contextlib.contextmanager
+def _unguarded(model) -> Iterator[dict]:
+    """Lifts the refusals of `convert_model`: the copy gets its masks."""
+    layers = [p for p in walk(model) if "get_config" in vars(p)]
+    guards = {id(p): vars(p).pop("get_config") for p in layers}
+    try:
+        yield guards
+    finally:
+        for part in layers:
+            vars(part)["get_config"] = guards[id(part)]

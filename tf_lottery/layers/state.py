@@ -33,12 +33,16 @@ def masked_kernels(
     """Returns `{path: (raw kernel, mask)}` in the order of the layers."""
     paths = {id(v): path for path, v in named_variables(model).items()}
     return {
-        paths[id(raw)]: (raw, getattr(layer, f"{name}_mask"))
-        for layer in walk(model)
-        if isinstance(layer, MaskedKernel) and layer.built
-        for name in layer.masked_kernels
-        for raw in (layer.raw_kernel(name),)
+        paths[id(raw)]: (raw, mask) for raw, mask in _raw_and_mask(model)
     }
+
+
+def _raw_and_mask(model):
+    for layer in walk(model):
+        if isinstance(layer, MaskedKernel):
+            for name in layer.kernel_names:
+                if (mask := layer.mask_of(name)) is not None:
+                    yield layer.raw_kernel(name), mask
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -70,12 +74,7 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
             f"`model` must be built. Received: model {model.name!r} without "
             "weights. Give it an Input, or call it on a batch first."
         )
-    masks = {
-        id(getattr(layer, f"{name}_mask", None))
-        for layer in walk(model)
-        if isinstance(layer, MaskedKernel)
-        for name in layer.masked_kernels
-    }
+    masks = {id(mask) for _, mask in _raw_and_mask(model)}
     result: dict[str, keras.Variable] = {}
     count: dict[str, int] = {}
     weights = {id(v) for v in model.weights}

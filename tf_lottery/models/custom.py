@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterator
 import keras
 
 from tf_lottery.layers import walk
+from tf_lottery.layers import why_not_copied
 from tf_lottery.models import scope
 
 # What TensorFlow takes as the name of a scope.
@@ -120,6 +121,13 @@ def build(
             "`model` must name a function that returns a keras.Model. "
             f"Received: model={name!r}, which returns a "
             f"{type(model).__name__}. Return the model itself."
+        )
+    reason = why_not_copied(model)
+    if reason:
+        raise ValueError(
+            "`model` must name a function that returns a Sequential or "
+            f"functional model. Received: model={name!r}, where {reason}. Use "
+            "callbacks.LotteryTicket or find_tickets for it."
         )
     if not model.built or not model.variables:
         raise ValueError(

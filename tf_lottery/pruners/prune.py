@@ -8,10 +8,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tf_lottery.layers import add_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
+from tf_lottery.layers import masked
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_target
@@ -53,10 +53,10 @@ def scores(
         [2.0, 1.0]
     """
     pruner = get_pruner(criterion)
-    masked = model if is_masked(model) else mask_model(model)
-    return pruner.scores(
-        PruningContext(masked, seed=seed, x=x, y=y, loss=loss)
-    )
+    with masked(model):
+        return pruner.scores(
+            PruningContext(model, seed=seed, x=x, y=y, loss=loss)
+        )
 
 
 def prune(
@@ -69,6 +69,7 @@ def prune(
     loss: Callable | None = None,
     seed: int = 0,
     collapse: str = "stop",
+    optimizer: keras.optimizers.Optimizer | None = None,
 ) -> Mask:
     """Prunes a model to a sparsity, in place.
 
@@ -88,6 +89,8 @@ def prune(
         seed: of random criteria.
         collapse: where a kernel would be left empty: `"stop"` raises,
             `"floor"` keeps its best weight, `"allow"` goes on.
+        optimizer: what trains the model, as in `set_mask`; by default that of
+            a compiled model.
 
     Returns:
         The `Mask`, also set on the model.
@@ -105,11 +108,12 @@ def prune(
     """
     pruner = get_pruner(criterion)
     check_target(sparsity, scope, collapse)
-    # On a copy, so that a model that cannot be pruned stays as it is.
-    masked = model if is_masked(model) else mask_model(model)
-    context = PruningContext(masked, 0, seed, x, y, loss, collapse)
-    keep = target_counts(context.mask, sparsity, scope)
-    mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
-    add_masks(model)
-    set_mask(model, mask)
+    # A model that cannot be pruned stays as it is.
+    with masked(model):
+        context = PruningContext(model, 0, seed, x, y, loss, collapse)
+        keep = target_counts(context.mask, sparsity, scope)
+        mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
+    if not is_masked(model):
+        mask_model(model, in_place=True)
+    set_mask(model, mask, optimizer)
     return get_mask(model)

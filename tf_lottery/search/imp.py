@@ -14,6 +14,7 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
+from tf_lottery.masks import PruningRates
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import get_pruner
@@ -138,13 +139,7 @@ def find_tickets(
             # The caller may have used the model since the last level.
             set_mask(model, ticket.mask)
             set_state(model, ticket.trained)
-            context = PruningContext(
-                model,
-                keep=rates.keep(ticket.mask),
-                seed=seeds.derive(seed, "prune", level),
-                collapse=collapse,
-            )
-            set_mask(model, pruner.find_mask(context))
+            prune_level(model, level, rates, pruner, seed, collapse)
             if retrain == "rewind":
                 set_state(model, theta)
             metrics = train(
@@ -163,6 +158,36 @@ def find_tickets(
             yield ticket
 
     return search()
+
+
+def prune_level(
+    model: keras.Model,
+    level: int,
+    rates: PruningRates,
+    pruner: Pruner,
+    seed: int,
+    collapse: str,
+) -> None:
+    """Prunes a trained model by one round, in place.
+
+    Args:
+        model: a masked model, with the weights of the level before.
+        level: the level that the round leads to; counted from 1.
+        rates: what a round removes.
+        pruner: what decides which weights.
+        seed: the search's.
+        collapse: for pruning that would leave a kernel empty.
+
+    Raises:
+        ValueError: a kernel left empty under `"stop"`.
+    """
+    context = PruningContext(
+        model,
+        keep=rates.keep(get_mask(model)),
+        seed=seeds.derive(seed, "prune", level),
+        collapse=collapse,
+    )
+    set_mask(model, pruner.find_mask(context))
 
 
 def _train_dense(model, train, seed, rewind_step):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import keras
+from keras.src.models.functional import Functional
 
+from tf_lottery.layers import Masked
 from tf_lottery.layers import MaskedKernel
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import walk
@@ -39,13 +41,25 @@ def pruning_rates(
     """
     if conv_prune_rate is None:
         conv_prune_rate = prune_rate
+    half = output_prune_rate is None
     if output_prune_rate is None:
         output_prune_rate = prune_rate / 2
     check_rate("prune_rate", prune_rate)
     check_rate("conv_prune_rate", conv_prune_rate)
     check_rate("output_prune_rate", output_prune_rate)
     raw = {id(v): path for path, (v, _) in masked_kernels(model).items()}
-    outputs = {id(layer) for layer in output_layers(model)}
+    found: list[keras.layers.Layer] | None = []
+    if scope == "layerwise" and output_prune_rate != prune_rate:
+        found = output_layers(model)
+        if found is None:
+            raise ValueError(
+                "`output_prune_rate` must equal prune_rate for a model that "
+                "does not say which layer gives its outputs. Received: "
+                f"output_prune_rate={None if half else output_prune_rate}, "
+                f"and {model.name!r} of class {type(model).__name__}. Pass "
+                f"output_prune_rate={prune_rate}, or scope='global'."
+            )
+    outputs = {id(layer) for layer in found or ()}
     by_path = {}
     for layer in walk(model):
         if not isinstance(layer, MaskedKernel):
@@ -55,21 +69,30 @@ def pruning_rates(
             rate = conv_prune_rate
         if id(layer) in outputs:
             rate = output_prune_rate
-        for name in layer.masked_kernels:
+        for name in layer.kernel_names:
             by_path[raw[id(layer.raw_kernel(name))]] = rate
     return PruningRates(scope, prune_rate, by_path)
 
 
-def output_layers(model: keras.Model) -> list[keras.layers.Layer]:
+def output_layers(
+    model: keras.Model,
+) -> list[keras.layers.Layer] | None:
     """Returns the masked layers whose kernels give the model's outputs.
 
     From every output back through layers without kernels (activations,
-    pooling, normalisation, sums) to the first layers with one.
+    pooling, normalisation, sums) to the first layers with one; of attention,
+    recurrent layers and wrappers, the layers inside.
 
     Args:
-        model: a masked Sequential or functional model.
+        model: a masked model.
+
+    Returns:
+        None where a subclassed model, or a layer of the user's own around
+        masked layers, does not say how its layers are joined.
     """
-    found: list[keras.layers.Layer] = []
+    if not isinstance(model, (keras.Sequential, Functional)):
+        return None
+    found: dict[int, keras.layers.Layer] = {}
     # With each tensor, from inside out, the calls of the models around it: as
     # pairs of a model's own input and the tensor that it was called on.
     pending: list[tuple] = [(tensor, ()) for tensor in model.outputs]
@@ -82,14 +105,24 @@ def output_layers(model: keras.Model) -> list[keras.layers.Layer]:
         seen.add(key)
         operation, node, index = tensor._keras_history
         inputs = operation._inbound_nodes[node].input_tensors
-        if isinstance(operation, MaskedKernel):
-            if all(operation is not layer for layer in found):
-                found.append(operation)
-        elif isinstance(operation, keras.Model):
+        inside = _masked_kernels_in(operation)
+        if isinstance(operation, (keras.Sequential, Functional)):
             call = tuple(zip(operation.inputs, inputs))
             pending.append((operation.outputs[index], (call, *calls)))
+        elif inside:
+            known = (Masked, keras.layers.Wrapper, keras.layers.RNN)
+            if not isinstance(operation, known):
+                return None
+            found.update({id(layer): layer for layer in inside})
         elif not inputs and calls:
             pending += [(o, calls[1:]) for i, o in calls[0] if i is tensor]
         elif not any(v.ndim > 1 for v in getattr(operation, "weights", ())):
             pending += [(t, calls) for t in inputs]
-    return found
+    return list(found.values())
+
+
+def _masked_kernels_in(operation):
+    if not isinstance(operation, keras.layers.Layer):
+        return []
+    layers = (operation, *walk(operation))
+    return [layer for layer in layers if isinstance(layer, MaskedKernel)]
