@@ -342,7 +342,7 @@ class Experiment:
         return self._digest(dataclasses.replace(key, level=key.level - 1))
 
     def _ticket(self, key: Key) -> Ticket:
-        return Ticket.load(self._store.ticket_path(key))
+        return self._store.load(key)
 
     def _build(self, replicate: int, purpose: str) -> keras.Model:
         """A dense network with initial weights of their own seed."""

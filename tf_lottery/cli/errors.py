@@ -88,6 +88,8 @@ def _line(error: Exception) -> str:
             "again; finished levels are kept."
         )
     text = " ".join(str(error).split())
+    # A file's own text, quoted in an error, must not steer the terminal.
+    text = "".join(c if c.isprintable() else "?" for c in text)
     if not isinstance(error, (ValueError, TypeError, RuntimeError)):
         text = f"{type(error).__name__}: {text}"
     if len(text) > 2000:

@@ -146,7 +146,7 @@ def _to_text(value: Any, name: str) -> str:
     kind = _TYPES[name]
     try:
         same = kind(value) == value or value != value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         same = False
     if not same:
         raise TypeError(

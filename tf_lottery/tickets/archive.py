@@ -27,12 +27,19 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from tf_lottery.masks import Mask
+from tf_lottery.tickets.reading import Header
+from tf_lottery.tickets.reading import read_npz
+from tf_lottery.tickets.verify import ARRAYS
+
+Accept = Callable[[Mapping[str, Header]], None]
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -53,12 +60,104 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
-def read_npz(path: str) -> dict[str, np.ndarray]:
-    """Returns `{name: array}` of an archive; never unpickles."""
-    # Opened here: NumPy leaves a broken file open.
-    with open(path, "rb") as file:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+def read_arrays(
+    folder: str, meta: Mapping[str, Any]
+) -> tuple[Mask, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Reads a ticket's archives.
+
+    Args:
+        folder: of the ticket.
+        meta: the content of its JSON file, checked by `check_types`.
+
+    Returns:
+        The mask, the rewind weights and the trained weights.
+
+    Raises:
+        ValueError and others in `MALFORMED`: the files do not fit together,
+            or would take more memory than files of their size should.
+    """
+    kernels = meta["kernels"]
+    shapes = {k["path"]: tuple(k["shape"]) for k in kernels}
+    dtypes = {k["path"]: k["dtype"] for k in kernels}
+    size = sum(math.prod(shape) for shape in shapes.values())
+    kept = sum(k["kept"] for k in kernels)
+    width = np.result_type(*dtypes.values()).itemsize
+    files = [os.path.join(folder, name) for name in ARRAYS]
+    # The mask takes a byte per weight, and while it is read five more.
+    room = _memory_limit(files) - size * (6 + 2 * width)
+    if room < 0:
+        raise ValueError(f"{size:.3g} weights in files as small as these")
+    parts = []
+    for name, file in zip(ARRAYS, files):
+        dense = name == "rewind.npz" and not meta["level"]
+        others = len(meta["state"]) - len(kernels)
+        if name == "mask.npz":
+            accept, most = _accept_mask(size, kept), 1
+        else:
+            accept = _accept_weights(size if dense else kept, width, others)
+            most = others + 2
+        # Weights hardly compress; zeros and NaN do, hence the gibibyte.
+        inside = 2**30 + 50 * os.path.getsize(file)
+        arrays = read_npz(
+            file, accept, most_arrays=most, most_bytes=min(room, inside)
+        )
+        room -= sum(array.nbytes for array in arrays.values())
+        parts.append(arrays)
+    mask = unpack_mask(parts[0], shapes, kept)
+    if mask.kept_by_path != {k["path"]: k["kept"] for k in kernels}:
+        raise ValueError("a mask that keeps other numbers of weights")
+    stored = mask if meta["level"] else Mask.ones(shapes)
+    return (
+        mask,
+        unpack_weights(parts[1], stored, meta["state"], dtypes),
+        unpack_weights(parts[2], mask, meta["state"], dtypes),
+    )
+
+
+def _memory_limit(files: list[str]) -> int:
+    """Bytes that a ticket may take: a lie about sizes cannot fill the memory.
+
+    A mask has no ratio of its own (of a million weights one may be kept):
+    any ticket may take a gibibyte, one below a thousandth of the weights that
+    is larger than that is refused.
+    """
+    limit = 2**30 + 1000 * sum(os.path.getsize(file) for file in files)
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return limit
+    return min(limit, memory // 2) if memory > 0 else limit
+
+
+def _accept_mask(size: int, kept: int) -> Accept:
+    def accept(headers):
+        (name,) = headers or [None]
+        if name not in ("bits", "positions"):
+            raise ValueError(f"no mask, but {sorted(headers)[:3]}")
+        _check(headers, name, (_code_size(name, size, kept),))
+
+    return accept
+
+
+def _accept_weights(kept: int, width: int, others: int) -> Accept:
+    def accept(headers):
+        rest = set(headers) - {"kernels", "high"}
+        if rest != {f"state_{i}" for i in range(others)}:
+            raise ValueError(f"other arrays than the state: {sorted(rest)[:3]}")
+        high = 1 if "high" in headers else 0
+        if high:
+            _check(headers, "high", (1, kept))
+        _check(headers, "kernels", (width - high, kept))
+
+    return accept
+
+
+def _check(headers: Mapping[str, Header], name: str, shape: tuple) -> None:
+    found = headers[name]
+    if found.dtype != np.uint8 or found.shape != shape:
+        raise ValueError(
+            f"{name} of {found.dtype} {found.shape}, not uint8 {shape}"
+        )
 
 
 def pack_mask(mask: Mask) -> dict[str, np.ndarray]:
@@ -96,17 +195,19 @@ def unpack_mask(
         ValueError: there are not as many bits as the shapes need.
     """
     sizes = [math.prod(s) for s in shapes.values()]
-    size = high_size = sum(sizes)
-    low_bits = 0
-    if "positions" in arrays:
-        low_bits, high_size = _low_bits(size, kept), _high_size(size, kept)
-    code = arrays["positions" if low_bits else "bits"]
+    size = sum(sizes)
+    name = "positions" if "positions" in arrays else "bits"
+    code = arrays[name]
     # Before anything of that size is made.
-    if code.size != -(-(high_size + kept * low_bits) // 8):
+    if code.size != _code_size(name, size, kept):
         raise ValueError(f"{code.size} bytes for a mask of {size} weights")
     flat = np.unpackbits(code)
-    if low_bits:
-        high = np.flatnonzero(flat[:high_size]) - np.arange(kept)
+    if name == "positions":
+        low_bits, high_size = _low_bits(size, kept), _high_size(size, kept)
+        high = np.flatnonzero(flat[:high_size])
+        if high.size != kept:
+            raise ValueError(f"{high.size} positions of {kept} weights")
+        high -= np.arange(kept)
         low = flat[high_size : high_size + kept * low_bits]
         low = low.reshape(kept, low_bits) @ (1 << np.arange(low_bits))
         flat = np.zeros(size, bool)
@@ -169,7 +270,9 @@ def unpack_weights(
     kernels = {}
     for (path, keep), part in zip(mask.items(), parts):
         kernels[path] = np.zeros(keep.shape, dtypes[path])
-        kernels[path][keep] = part
+        # A forged weight may be too large for a narrower type.
+        with np.errstate(all="ignore"):
+            kernels[path][keep] = part
     rest = iter(p for p in paths if p not in mask)
     state = {p: arrays[f"state_{i}"] for i, p in enumerate(rest)}
     return {p: kernels[p] if p in kernels else state[p] for p in paths}
@@ -184,6 +287,14 @@ def _low_bits(size: int, kept: int) -> int:
 
 def _high_size(size: int, kept: int) -> int:
     return kept + (size >> _low_bits(size, kept)) + 1
+
+
+def _code_size(name: str, size: int, kept: int) -> int:
+    """Bytes of a mask's code."""
+    bits = size
+    if name == "positions":
+        bits = _high_size(size, kept) + kept * _low_bits(size, kept)
+    return -(-bits // 8)
 
 
 def _indexed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

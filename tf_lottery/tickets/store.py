@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import glob
-import hashlib
 import io
 import json
 import os
@@ -20,11 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tf_lottery.atomic import replace_file
+from tf_lottery.tickets.reading import MALFORMED
+from tf_lottery.tickets.reading import read_json
 from tf_lottery.tickets.ticket import Ticket
+from tf_lottery.tickets.verify import file_digest
 from tf_lottery.tickets.verify import json_digest
 
-# What reading JSON of any content can raise.
-_MALFORMED = (OSError, ValueError, TypeError, LookupError, RecursionError)
 _LEVEL = "level.json"
 _CONFIG = "config.json"
 _TICKET = "ticket/ticket.json"
@@ -86,12 +86,11 @@ class RunDirectory:
         """Raises ValueError where config.json is of another experiment."""
         file = os.path.join(self.path, _CONFIG)
         try:
-            with open(file, encoding="utf-8") as stream:
-                there = json.load(stream)
+            there = read_json(file)
             altered = fingerprint(there) != fingerprint(values)
         except FileNotFoundError:
             return
-        except (ValueError, AttributeError, TypeError, RecursionError):
+        except MALFORMED:
             altered = True
         if altered:
             raise ValueError(
@@ -132,20 +131,26 @@ class RunDirectory:
 
         Returns:
             The digest of its ticket.
+
+        Raises:
+            ValueError: a link leads out of the run directory.
+            OSError: the folder cannot be written.
         """
         folder = self.level_path(key)
-        inside = glob.escape(folder)
-        for stale in glob.glob(f"{inside}/saved_model*"):
+        self._check_inside(os.path.join(folder, "ticket"))
+        for stale in glob.glob(f"{glob.escape(folder)}/saved_model*"):
             shutil.rmtree(stale, ignore_errors=True)
-        # What a process that was killed in the middle of a file left behind.
-        for stale in glob.glob(f"{inside}/**/.*.tmp", recursive=True):
-            if os.path.isfile(stale):
-                os.remove(stale)
+        # What a process that was killed in the middle of a file left behind;
+        # not where a link leads.
+        for parent_folder, _, names in os.walk(folder):
+            for name in names:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    os.remove(os.path.join(parent_folder, name))
         ticket.save(os.path.join(folder, "ticket"))
         metrics = _csv([dataclasses.asdict(e) for e in evaluations])
         replace_file(os.path.join(folder, "metrics.csv"), metrics)
         files = {
-            name: _sha256(os.path.join(folder, name))
+            name: file_digest(os.path.join(folder, name))
             for name in _files(folder)
         }
         summary: dict[str, Any] = {
@@ -157,6 +162,15 @@ class RunDirectory:
         text = json.dumps(summary, indent=1) + "\n"
         replace_file(os.path.join(folder, _LEVEL), text.encode())
         return files[_TICKET]
+
+    def _check_inside(self, folder: str) -> None:
+        top, found = map(os.path.realpath, (self.path, folder))
+        if os.path.commonpath([top, found]) != top:
+            raise ValueError(
+                "`output_dir` must hold runs without links that lead out of "
+                f"them. Received: {folder}, which leads to {found}. Remove "
+                "the link, or link the whole output_dir."
+            )
 
     def finished(self, key: Key, parent: str) -> str | None:
         """Returns the digest of a finished level's ticket, or None.
@@ -171,7 +185,7 @@ class RunDirectory:
         folder = self.level_path(key)
         for name, digest in summary["files"].items():
             try:
-                found = _sha256(os.path.join(folder, name))
+                found = file_digest(os.path.join(folder, name))
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError)
                 self._problem(key, name, "missing" if gone else "unreadable")
@@ -183,6 +197,22 @@ class RunDirectory:
             self._problem(key, "ticket", "made from another ticket")
             return None
         return summary["files"][_TICKET]
+
+    def load(self, key: Key) -> Ticket:
+        """Returns the ticket of a level.
+
+        Raises:
+            ValueError: it is no whole ticket, or one of another level.
+        """
+        path = self.ticket_path(key)
+        ticket = Ticket.load(path)
+        if ticket.level != key.level:
+            raise ValueError(
+                "`output_dir` must hold the tickets of its own levels. "
+                f"Received: {path} of level {ticket.level}. Delete that "
+                "folder, and it is trained again."
+            )
+        return ticket
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of results.csv from every level.json there."""
@@ -204,18 +234,18 @@ class RunDirectory:
     def _summary(self, key: Key, quiet: bool = False) -> dict | None:
         file = os.path.join(self.level_path(key), _LEVEL)
         try:
-            with open(file, encoding="utf-8") as stream:
-                summary = json.load(stream)
+            summary = read_json(file)
             row = summary["row"]
             named = Key(row["replicate"], row["branch"], row["level"])
-            whole = _FILES <= dict(summary["files"]).keys()
+            # No other names: a file is looked for under them.
+            whole = dict(summary["files"]).keys() == _FILES
             if named != key or not whole or "parent" not in summary:
                 raise ValueError
             if summary.pop("sha256") != json_digest(summary):
                 raise ValueError
         except FileNotFoundError:
             return None
-        except _MALFORMED:
+        except (*MALFORMED, OSError):
             if not quiet:
                 self._problem(key, _LEVEL, "truncated or altered")
             return None
@@ -230,11 +260,6 @@ def _files(folder: str) -> list[str]:
     return sorted(
         name for name in _FILES if os.path.isfile(os.path.join(folder, name))
     )
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,18 +17,25 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
+from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import named_variables
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.layers import strip_masks
 from tf_lottery.layers import walk
+from tf_lottery.layers import why_not_copied
+from tf_lottery.layers.state import match_paths
 from tf_lottery.masks import Mask
 from tf_lottery.tickets import archive
-from tf_lottery.tickets.verify import ARRAYS
+from tf_lottery.tickets.architecture import build_architecture
+from tf_lottery.tickets.metadata import plain_values
+from tf_lottery.tickets.metadata import versions
+from tf_lottery.tickets.reading import MALFORMED
+from tf_lottery.tickets.reading import one_line
+from tf_lottery.tickets.reading import read_json
 from tf_lottery.tickets.verify import FORMAT
 from tf_lottery.tickets.verify import JSON
-from tf_lottery.tickets.verify import MALFORMED
 from tf_lottery.tickets.verify import check_types
 from tf_lottery.tickets.verify import json_digest
 from tf_lottery.tickets.verify import verify_files
@@ -122,6 +128,7 @@ class Ticket:
         # where the mask prunes; the network never sees them.
         apply_masks(model)
         mask = get_mask(model)
+        copied = why_not_copied(model) is None
         if level > 0:
             rewind = {
                 k: np.where(mask[k], v, np.zeros_like(v)) if k in mask else v
@@ -133,8 +140,8 @@ class Ticket:
             get_state(model),
             level,
             dict(config or {}),
-            _plain(metrics or {}),
-            strip_masks(model).to_json(),
+            plain_values(metrics or {}),
+            strip_masks(model).to_json() if copied else None,
         )
 
     def build_model(
@@ -154,40 +161,76 @@ class Ticket:
             ValueError: an unknown `weights`, or a ticket whose architecture
                 was not stored.
         """
+        self._state(weights)
+        if self.architecture is None:
+            raise ValueError(
+                "`architecture` must be stored to build the model. Received: "
+                "architecture=None, as for a subclassed model. Build the "
+                "model yourself, then call apply_to on it."
+            )
+        model = build_architecture(
+            self.architecture, sum(np.size(v) for v in self.rewind.values())
+        )
+        self.apply_to(model, weights)
+        return model if masked else strip_masks(model, in_place=True)
+
+    def apply_to(self, model: keras.Model, weights: str = "rewind") -> None:
+        """Puts the ticket's mask and weights on a model, in place.
+
+        Args:
+            model: a built model of the same architecture; one without masks
+                is given them, except where the ticket has none.
+            weights: `"rewind"` or `"trained"`.
+
+        Raises:
+            ValueError: an unknown `weights`, or a model that the ticket does
+                not fit.
+        """
+        state = self._state(weights)
+        added = not is_masked(model)
+        if added:
+            mask_model(model, exclude=self._excluded(model), in_place=True)
+        try:
+            match_paths(get_mask(model).shapes, self.mask.shapes, "mask")
+            set_state(model, state)
+            set_mask(model, self.mask)
+        except ValueError:
+            if added:
+                strip_masks(model, in_place=True)
+            raise
+
+    def _state(self, weights: str) -> Mapping[str, np.ndarray]:
         if weights not in ("rewind", "trained"):
             raise ValueError(
                 "`weights` must be 'rewind' or 'trained'. Received: "
                 f"weights={weights!r}. Choose one of these."
             )
-        if self.architecture is None:
-            raise ValueError(
-                "`architecture` must be stored to build the model. Received: "
-                "architecture=None. Build the model yourself, then use "
-                "set_mask."
-            )
-        stock = keras.models.model_from_json(self.architecture)
-        model = mask_model(stock, exclude=self._excluded(stock))
-        set_mask(model, self.mask)
-        set_state(model, self.rewind if weights == "rewind" else self.trained)
-        return model if masked else strip_masks(model)
+        return self.rewind if weights == "rewind" else self.trained
 
     def _excluded(self, stock: keras.Model) -> list[str]:
         """Patterns of the kernels that the mask does not name."""
-        if self.config.get("exclude") is not None:
-            return list(self.config["exclude"])
+        exclude = self.config.get("exclude")
+        if isinstance(exclude, list) and all(
+            isinstance(pattern, str) for pattern in exclude
+        ):
+            return exclude
+        variables = named_variables(stock)
+        # The names of a rebuilt model may have moved.
+        given = match_paths(
+            {k: tuple(v.shape) for k, v in variables.items()},
+            {k: np.shape(v) for k, v in self.rewind.items()},
+            "rewind",
+        )
         kernels = {
             id(v)
-            for layer in walk(stock)
+            for layer in (stock, *walk(stock))
             for v in layer._trainable_variables
             if v.ndim > 1
         }
-        # By order: the names of a rebuilt model may have moved.
         return [
             glob.escape(here)
-            for (here, v), path in zip(
-                named_variables(stock).items(), self.rewind, strict=True
-            )
-            if id(v) in kernels and path not in self.mask
+            for here, v in variables.items()
+            if id(v) in kernels and given[here] not in self.mask
         ]
 
     def save(self, path: str | os.PathLike) -> None:
@@ -233,7 +276,7 @@ class Ticket:
             "config": dict(self.config),
             "metrics": dict(self.metrics),
             "architecture": self.architecture,
-            "versions": _versions(),
+            "versions": versions(),
             "sha256": digests,
         }
         meta["sha256"][JSON] = json_digest(meta)
@@ -262,37 +305,20 @@ class Ticket:
         try:
             return cls._read(folder)
         # Checksums that hold say nothing of who wrote them.
-        except MALFORMED as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+        except (*MALFORMED, OSError) as error:
+            reason = one_line(f"{type(error).__name__}: {error}")
             raise ValueError(
                 "`path` must be the folder of a ticket. Received: "
                 f"path={folder!r}, whose files do not fit together "
-                f"({reason[:200]}). Find the ticket again, or copy it anew."
+                f"({reason}). Find the ticket again, or copy it anew."
             ) from error
 
     @classmethod
     def _read(cls, folder: str) -> Ticket:
-        with open(os.path.join(folder, JSON), encoding="utf-8") as file:
-            meta = json.load(file)
+        meta = read_json(os.path.join(folder, JSON))
         check_types(meta)
-        shapes = {k["path"]: tuple(k["shape"]) for k in meta["kernels"]}
-        dtypes = {k["path"]: k["dtype"] for k in meta["kernels"]}
-        packed, rewind, trained = (
-            archive.read_npz(os.path.join(folder, name)) for name in ARRAYS
-        )
-        mask = archive.unpack_mask(
-            packed, shapes, sum(k["kept"] for k in meta["kernels"])
-        )
-        dense = Mask.ones(shapes)
         return cls(
-            mask,
-            archive.unpack_weights(
-                rewind,
-                mask if meta["level"] else dense,
-                meta["state"],
-                dtypes,
-            ),
-            archive.unpack_weights(trained, mask, meta["state"], dtypes),
+            *archive.read_arrays(folder, meta),
             meta["level"],
             meta["config"],
             meta["metrics"],
@@ -336,35 +362,3 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
-
-
-def _plain(value: Any) -> Any:
-    """Metrics as JSON values: NumPy's and Keras' numbers become Python's."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            "`metrics` must hold numbers, texts, lists and dicts. Received: "
-            f"a value of type {type(value).__name__}. Return plain values "
-            "from `train`."
-        )
-    return array.tolist()
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-
-    import tf_lottery
-
-    return {
-        "tensorflow": importlib.metadata.version("tensorflow"),
-        "tf_lottery": tf_lottery.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import zipfile
-import zlib
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from tf_lottery.tickets.reading import MALFORMED
+from tf_lottery.tickets.reading import one_line
+from tf_lottery.tickets.reading import open_file
+from tf_lottery.tickets.reading import read_json
 
 FORMAT = 1
 JSON = "ticket.json"
 ARRAYS = ("mask.npz", "rewind.npz", "trained.npz")
-# What reading JSON and archives of any content can raise.
-MALFORMED = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-    MemoryError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_DTYPES = re.compile("float(16|32|64)|u?int(8|16|32|64)")
+_MOST_DIMENSIONS = 32
+_MOST_COUNT = 2**62
 
 
 def verify_files(folder: str) -> list[str]:
     """Returns one line per missing, truncated or altered file of a ticket."""
     try:
-        with open(os.path.join(folder, JSON), encoding="utf-8") as file:
-            meta = json.load(file)
-        digests = meta["sha256"]
-        expected = digests.pop(JSON)
+        meta = read_json(os.path.join(folder, JSON))
+        digests = dict(meta["sha256"])
+        del meta["sha256"][JSON]
+        whole = digests[JSON] == json_digest(meta)
+        version = meta.get("format")
     except FileNotFoundError:
         return [f"{JSON} missing"]
     except OSError as error:
@@ -42,14 +38,16 @@ def verify_files(folder: str) -> list[str]:
     except MALFORMED:
         return [f"{JSON} truncated or altered"]
     problems = []
-    if expected != json_digest(meta):
+    if not whole:
         problems.append(f"{JSON} altered")
-    if meta.get("format") != FORMAT:
-        problems.append(f"{JSON} of format {meta.get('format')!r}")
+    if type(version) is not int or version != FORMAT:
+        problems.append(
+            f"{JSON} of format {one_line(repr(version), 40)}, where this "
+            f"version of tf_lottery reads format {FORMAT}"
+        )
     for name in ARRAYS:
         try:
-            with open(os.path.join(folder, name), "rb") as file:
-                found = hashlib.sha256(file.read()).hexdigest()
+            found = file_digest(os.path.join(folder, name))
         except FileNotFoundError:
             problems.append(f"{name} missing")
             continue
@@ -76,11 +74,43 @@ def check_types(meta: Mapping[str, Any]) -> None:
         "architecture": (str, type(None)),
     }
     wrong = [k for k, kind in kinds.items() if not isinstance(meta[k], kind)]
+    if wrong:
+        raise ValueError(f"{JSON} holds {', '.join(wrong)} of other types")
     counts = [meta["level"]]
     for kernel in meta["kernels"]:
+        if (
+            not isinstance(kernel["shape"], list)
+            or len(kernel["shape"]) > _MOST_DIMENSIONS
+            or not _DTYPES.fullmatch(kernel["dtype"])
+        ):
+            raise ValueError(f"{JSON} holds a kernel of no such kind")
         counts += [kernel["kept"], *kernel["shape"]]
-    if wrong or not all(type(n) is int and n >= 0 for n in counts):
-        raise ValueError(f"{JSON} holds values of other types")
+    if not all(type(n) is int and 0 <= n <= _MOST_COUNT for n in counts):
+        raise ValueError(f"{JSON} holds counts that are none")
+    if any(k["kept"] > math.prod(k["shape"]) for k in meta["kernels"]):
+        raise ValueError(f"{JSON} keeps more weights than there are")
+    state, kernels = meta["state"], [k["path"] for k in meta["kernels"]]
+    if not all(isinstance(path, str) for path in state + kernels):
+        raise ValueError(f"{JSON} holds paths that are no texts")
+    # JSON can hold half a character, which no file or terminal takes.
+    "".join(state + kernels).encode()
+    if len(set(kernels)) < len(kernels) or len(set(state)) < len(state):
+        raise ValueError(f"{JSON} holds a path twice")
+    if not set(kernels) <= set(state):
+        raise ValueError(f"{JSON} holds kernels outside the state")
+
+
+def file_digest(path: str) -> str:
+    """Returns the SHA-256 of a file, which may be larger than the memory.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def json_digest(meta: Mapping[str, Any]) -> str:
