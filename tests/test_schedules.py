@@ -1,4 +1,4 @@
-"""Learning rates against values computed by hand."""
+"""Learning rates and sparsities against values computed by hand."""
 
 import subprocess
 import sys
@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from tf_lottery.schedules import ConstantSparsity
 from tf_lottery.schedules import LearningRate
+from tf_lottery.schedules import PolynomialDecay
 from tf_lottery.step import Step
 
 
@@ -116,3 +118,91 @@ def test_no_tensorflow_is_needed():
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_constant_sparsity():
+    schedule = ConstantSparsity(0.5, begin_step=3, end_step=9, frequency=3)
+    turns = [step for step in range(20) if schedule(step)[0]]
+    assert turns == [3, 6, 9]
+    assert {schedule(step)[1] for step in range(20)} == {0.5}
+    endless = ConstantSparsity(0.5, begin_step=1, frequency=2)
+    assert [endless(10**9 + i)[0] for i in (0, 1)] == [False, True]
+    assert ConstantSparsity(0.0).frequency == 100
+    assert ConstantSparsity(0.5, 4, 4, 1)(4) == (True, 0.5)
+
+
+def test_polynomial_decay():
+    # 0.9 - 0.8 * (1 - t / 4) ** 3 at t = 0..4 from step 10 on, every second
+    # step a turn.
+    schedule = PolynomialDecay(0.1, 0.9, 10, 14, frequency=2)
+    found = [schedule(step) for step in range(9, 16)]
+    assert [due for due, _ in found] == [
+        False, True, False, True, False, True, False,
+    ]
+    expected = [0.1, 0.1, 0.5625, 0.8, 0.8875, 0.9, 0.9]
+    close([sparsity for _, sparsity in found], expected)
+
+
+def test_the_power_of_a_polynomial_decay():
+    line = PolynomialDecay(0.0, 0.8, 0, 4, power=1, frequency=1)
+    close([line(step)[1] for step in range(5)], [0, 0.2, 0.4, 0.6, 0.8])
+    root = PolynomialDecay(0.0, 0.8, 0, 4, power=0.5, frequency=1)
+    close(root(3)[1], 0.8 - 0.8 * 0.5)
+    # As in TF-MOT, a falling one is allowed: masks then stay.
+    down = PolynomialDecay(0.8, 0.0, 0, 4, power=1, frequency=1)
+    close(down(1)[1], 0.6)
+
+
+SPARSITIES = [-0.1, 1, 1.5, float("nan")]
+
+
+@pytest.mark.parametrize("value", SPARSITIES)
+@pytest.mark.parametrize(
+    "name", ["target_sparsity", "initial_sparsity", "final_sparsity"]
+)
+def test_a_sparsity_out_of_range(name, value):
+    with pytest.raises(ValueError) as error:
+        if name == "target_sparsity":
+            ConstantSparsity(value)
+        else:
+            given = {"initial_sparsity": 0, "final_sparsity": 0, name: value}
+            PolynomialDecay(**given, begin_step=0, end_step=100)
+    assert str(error.value) == (
+        f"`{name}` must be a fraction in [0, 1). Received: {name}={value}. "
+        "0.8 leaves every fifth weight."
+    )
+
+
+@pytest.mark.parametrize(
+    "begin, end, frequency",
+    [(-1, 10, 1), (10, 9, 1), (0, -2, 1), (0, 10, 0), (0, 10, -5)],
+)
+def test_steps_out_of_order(begin, end, frequency):
+    for schedule, sparsities in (
+        (ConstantSparsity, (0.5,)), (PolynomialDecay, (0.0, 0.5)),
+    ):
+        with pytest.raises(ValueError) as error:
+            schedule(
+                *sparsities, begin_step=begin, end_step=end,
+                frequency=frequency,
+            )
+        assert str(error.value) == (
+            "`begin_step`, `end_step` and `frequency` must be steps in order,"
+            f" the last at least 1. Received: begin_step={begin}, "
+            f"end_step={end}, frequency={frequency}. An end_step of -1 never "
+            "ends."
+        )
+
+
+@pytest.mark.parametrize(
+    "begin, end, frequency", [(0, 10, 3), (2, 10, 5), (0, -1, 1), (4, 4, 1)]
+)
+def test_a_final_sparsity_that_would_never_be_reached(begin, end, frequency):
+    with pytest.raises(ValueError, match="must divide the steps from begin"):
+        PolynomialDecay(0.0, 0.5, begin, end, frequency=frequency)
+
+
+@pytest.mark.parametrize("power", [0, -1, float("nan")])
+def test_a_power_that_is_not_positive(power):
+    with pytest.raises(ValueError, match=f"Received: power={power}. The pap"):
+        PolynomialDecay(0.0, 0.5, 0, 100, power=power)

@@ -23,20 +23,27 @@ _PUBLIC = {
     "TrainingSettings": "tf_lottery.train",
     "find_tickets": "tf_lottery.search",
     "get_mask": "tf_lottery.layers",
+    "load_mask": "tf_lottery.tickets",
     "load_results": "tf_lottery.results",
     "mask_model": "tf_lottery.layers",
     "prune": "tf_lottery.pruners",
     "register": "tf_lottery.pruners",
+    "register_layer": "tf_lottery.layers",
     "run": "tf_lottery.experiment",
     "scores": "tf_lottery.pruners",
     "set_mask": "tf_lottery.layers",
     "strip_masks": "tf_lottery.layers",
 }
 
-__all__ = sorted(_PUBLIC)
+# Public modules: `tf_lottery.callbacks.GradualPruning`.
+_MODULES = ("callbacks", "schedules")
+
+__all__ = sorted([*_PUBLIC, *_MODULES])
 
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"tf_lottery.{name}")
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'tf_lottery' has no attribute {name!r}")

@@ -1,7 +1,10 @@
-"""Learning-rate schedules as pure functions of the step.
+"""Learning-rate and sparsity schedules as pure functions of the step.
 
 The training loop receives the learning rate of each step as data, so rewinding
 to step k offsets the schedule by k without touching the optimizer's own count.
+
+A sparsity schedule is any callable `step -> (should_prune, sparsity)`: those
+here, and every `PruningSchedule` of the TensorFlow Model Optimization toolkit.
 """
 
 from __future__ import annotations
@@ -103,3 +106,127 @@ class LearningRate:
         ramp = step < warmup
         rate[ramp] = self.base * (step[ramp] + 1) / max(1, warmup)
         return rate
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstantSparsity:
+    """One sparsity, imposed every `frequency` steps.
+
+    Args:
+        target_sparsity: fraction of the prunable weights to be zero, in
+            [0, 1).
+        begin_step: first step, in optimizer updates, at which to prune.
+        end_step: last one; -1 never ends.
+        frequency: steps between prunings.
+
+    Raises:
+        ValueError: a sparsity or step out of range.
+
+    Example:
+        >>> ConstantSparsity(0.5, begin_step=10, frequency=5)(15)
+        (True, 0.5)
+    """
+
+    target_sparsity: float
+    begin_step: int = 0
+    end_step: int = -1
+    frequency: int = 100
+
+    def __post_init__(self) -> None:
+        _check_sparsity("target_sparsity", self.target_sparsity)
+        _check_steps(self.begin_step, self.end_step, self.frequency)
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        """Returns whether to prune before this step, and to what sparsity."""
+        return _is_turn(self, step), self.target_sparsity
+
+
+@dataclasses.dataclass(frozen=True)
+class PolynomialDecay:
+    """A sparsity that rises fast at first and slowly near the end.
+
+    With `s_i = initial_sparsity`, `s_f = final_sparsity`, `t_0 = begin_step`
+    and `t_n = end_step`, every `frequency` steps
+
+        s(t) = s_f + (s_i - s_f) * (1 - (t - t_0) / (t_n - t_0)) ** power
+
+    Args:
+        initial_sparsity: fraction in [0, 1).
+        final_sparsity: fraction in [0, 1).
+        begin_step: first step, in optimizer updates, at which to prune.
+        end_step: last one.
+        power: exponent; 3 in the paper.
+        frequency: steps between prunings. It divides `end_step - begin_step`:
+            otherwise the final sparsity would never be reached.
+
+    Raises:
+        ValueError: a sparsity or step out of range.
+
+    Example:
+        >>> schedule = PolynomialDecay(0.0, 0.8, begin_step=0, end_step=1000)
+        >>> [round(schedule(t)[1], 3) for t in (0, 500, 1000)]
+        [0.0, 0.7, 0.8]
+        >>> schedule(150)[0]
+        False
+
+    Reference:
+        Zhu and Gupta, To prune, or not to prune, 2017, arXiv:1710.01878,
+        eq. 1.
+    """
+
+    initial_sparsity: float
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    power: float = 3
+    frequency: int = 100
+
+    def __post_init__(self) -> None:
+        _check_sparsity("initial_sparsity", self.initial_sparsity)
+        _check_sparsity("final_sparsity", self.final_sparsity)
+        _check_steps(self.begin_step, self.end_step, self.frequency)
+        length = self.end_step - self.begin_step
+        if length <= 0 or length % self.frequency:
+            raise ValueError(
+                "`frequency` must divide the steps from begin_step to "
+                f"end_step. Received: frequency={self.frequency}, "
+                f"begin_step={self.begin_step}, end_step={self.end_step}. "
+                "Otherwise the final sparsity is never reached."
+            )
+        if not self.power > 0:
+            raise ValueError(
+                "`power` must be positive. Received: "
+                f"power={self.power}. The paper uses 3."
+            )
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        """Returns whether to prune before this step, and to what sparsity."""
+        part = (step - self.begin_step) / (self.end_step - self.begin_step)
+        left = (1 - min(1.0, max(0.0, part))) ** self.power
+        change = self.initial_sparsity - self.final_sparsity
+        return _is_turn(self, step), self.final_sparsity + change * left
+
+
+def _is_turn(schedule, step):
+    begun = step >= schedule.begin_step
+    over = 0 <= schedule.end_step < step
+    turn = (step - schedule.begin_step) % schedule.frequency == 0
+    return bool(begun and not over and turn)
+
+
+def _check_sparsity(name, value):
+    if not 0 <= value < 1:
+        raise ValueError(
+            f"`{name}` must be a fraction in [0, 1). Received: "
+            f"{name}={value}. 0.8 leaves every fifth weight."
+        )
+
+
+def _check_steps(begin, end, frequency):
+    if begin < 0 or (end != -1 and end < begin) or frequency < 1:
+        raise ValueError(
+            "`begin_step`, `end_step` and `frequency` must be steps in order, "
+            f"the last at least 1. Received: begin_step={begin}, "
+            f"end_step={end}, frequency={frequency}. An end_step of -1 never "
+            "ends."
+        )

@@ -1,0 +1,192 @@
+"""Gradual magnitude pruning inside `model.fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.callbacks.beside import check_epoch
+from tf_lottery.callbacks.beside import check_execution
+from tf_lottery.callbacks.beside import refuse_beside
+from tf_lottery.callbacks.beside import require_masked
+from tf_lottery.layers import get_mask
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import set_mask
+from tf_lottery.masks import check_emptied
+from tf_lottery.masks import check_target
+from tf_lottery.masks import keep_count
+from tf_lottery.masks import target_counts
+from tf_lottery.pruners import Pruner
+from tf_lottery.pruners import PruningContext
+from tf_lottery.pruners import get_pruner
+
+
+class GradualPruning(keras.callbacks.Callback):
+    """Prunes a masked model while it is trained, along a schedule.
+
+    After t updates the schedule is asked for step t, from the 0 updates of a
+    new optimizer on; where it says so, the model is pruned to the sparsity
+    that it gives. A pruned weight stays pruned, exactly 0, as does its
+    optimizer state. The step is the optimizer's own count of updates, so
+    training that is resumed goes on along the schedule. `fit` shows the
+    sparsity as a metric of the epoch.
+
+    Args:
+        schedule: any callable `step -> (should_prune, sparsity)`:
+            `schedules.PolynomialDecay`, `schedules.ConstantSparsity`, or a
+            `PruningSchedule` of the TensorFlow Model Optimization toolkit.
+        criterion: a name in `PRUNERS`, or a `Pruner`.
+        scope: `"uniform"` prunes every kernel alike, as that toolkit does;
+            `"global"` ranks all weights together; `"erk"`.
+        collapse: `"stop"`, `"floor"` or `"allow"`, for pruning that would
+            leave a kernel empty.
+        seed: of random criteria.
+
+    Raises:
+        ValueError: an unknown name; in `fit`, a model without masks, a
+            `steps_per_execution` that misses a step of the schedule, or an
+            `EarlyStopping` that would bring a denser mask back.
+
+    Example:
+        >>> from tf_lottery import mask_model, schedules
+        >>> x = keras.Input((4,))
+        >>> model = mask_model(keras.Model(x, keras.layers.Dense(5)(x)))
+        >>> model.compile("adam", "mse")
+        >>> schedule = schedules.PolynomialDecay(
+        ...     0.0, 0.8, begin_step=0, end_step=4, frequency=2)
+        >>> history = model.fit(
+        ...     np.ones((12, 4)), np.ones((12, 5)), batch_size=2, verbose=0,
+        ...     callbacks=[GradualPruning(schedule)])
+        >>> history.history["sparsity"]
+        [0.8]
+
+    Reference:
+        Zhu and Gupta, To prune, or not to prune, 2017, arXiv:1710.01878.
+    """
+
+    def __init__(
+        self,
+        schedule: Callable[[int], tuple[Any, Any]],
+        criterion: str | Pruner = "magnitude",
+        *,
+        scope: str = "uniform",
+        collapse: str = "stop",
+        seed: int = 0,
+    ):
+        super().__init__()
+        if not callable(schedule):
+            raise TypeError(
+                "`schedule` must be a callable step -> (should_prune, "
+                f"sparsity). Received: schedule={schedule!r}. Use one of "
+                "tf_lottery.schedules."
+            )
+        self._pruner = get_pruner(criterion)
+        check_target(0.0, scope, collapse)
+        self.schedule = schedule
+        self.criterion = criterion
+        self.scope = scope
+        self.collapse = collapse
+        self.seed = seed
+        self._asked: int | None = None
+        self._training = False
+
+    def on_train_begin(self, logs=None):
+        model = self.model
+        require_masked(self, is_masked(model))
+        for name in ("begin_step", "frequency"):
+            check_execution(model, name, getattr(self.schedule, name, 0))
+        if hasattr(self.schedule, "frequency"):
+            check_epoch(self)
+        refuse_beside(
+            self,
+            _restores_weights,
+            "It would bring an earlier, denser mask back; let it not restore "
+            "the best weights.",
+        )
+        self._check_last(get_mask(model))
+        # A callback that restores a backup may come after this one.
+        self._asked = None
+        self._training = True
+
+    def _check_last(self, mask):
+        """Finds a kernel that will be emptied before it is, where it can."""
+        last = getattr(self.schedule, "final_sparsity", None)
+        last = getattr(self.schedule, "target_sparsity", last)
+        if last is None or self.collapse != "stop":
+            return
+        counts = _at_most(mask, float(last), self.scope)
+        if isinstance(counts, Mapping):
+            check_emptied(counts, mask.kept_by_path)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._prune_if_due()
+
+    def on_test_begin(self, logs=None):
+        # The validation of an epoch sees what its last step left to prune.
+        if self._training:
+            self._prune_if_due()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._prune_if_due()
+        if logs is not None:
+            logs["sparsity"] = get_mask(self.model).sparsity
+
+    def on_train_end(self, logs=None):
+        self._training = False
+
+    def _prune_if_due(self):
+        # Under JAX reading `self.model` brings its state up to date.
+        model = self.model
+        step = int(np.asarray(model.optimizer.iterations))
+        if self._asked is None:
+            self._asked = step - 1
+        # Accumulated gradients make several batches one step.
+        for asked in range(self._asked + 1, step + 1):
+            due, sparsity = self.schedule(asked)
+            if not bool(np.asarray(due)):
+                continue
+            if asked < step:
+                raise ValueError(
+                    "`steps_per_execution` must divide every step at which "
+                    "weights are pruned, and the steps of an epoch. Received:"
+                    f" steps_per_execution={model.steps_per_execution}, and "
+                    f"step {asked} of the schedule inside an execution. "
+                    "Compile with one that divides both."
+                )
+            self._prune(model, float(np.asarray(sparsity)))
+        self._asked = max(step, self._asked)
+
+    def _prune(self, model, sparsity):
+        check_target(sparsity, self.scope, self.collapse)
+        mask = get_mask(model)
+        keep = _at_most(mask, sparsity, self.scope)
+        if keep not in (mask.kept, mask.kept_by_path):
+            context = PruningContext(
+                model, keep=keep, seed=self.seed, collapse=self.collapse
+            )
+            set_mask(model, self._pruner.find_mask(context))
+
+
+def _at_most(mask, sparsity, scope):
+    """The counts of a sparsity, of a mask that may be sparser already.
+
+    Kernel by kernel: small ones may be rounded up past the sparsity, and a
+    later step must not stop at that for the others.
+    """
+    before = mask.kept_by_path
+    if scope in ("uniform", "layerwise"):
+        return {
+            k: min(before[k], keep_count(m.size, sparsity))
+            for k, m in mask.items()
+        }
+    if keep_count(mask.size, sparsity) >= mask.kept:
+        return mask.kept
+    return target_counts(mask, sparsity, scope)
+
+
+def _restores_weights(callback):
+    stops = isinstance(callback, keras.callbacks.EarlyStopping)
+    return stops and callback.restore_best_weights
