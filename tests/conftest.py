@@ -1,5 +1,6 @@
 """What every test shares: two logical CPU devices and a quiet TensorFlow."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -38,6 +39,13 @@ def pytest_configure(config):
         "markers",
         "any_backend: also run by hand under KERAS_BACKEND=jax or torch",
     )
+
+
+def pytest_collection_finish():
+    # Half a million objects of TensorFlow's modules that stay anyway: every
+    # collection, and Keras asks for many, would walk them.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

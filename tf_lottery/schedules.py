@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 
 import numpy as np
 
@@ -215,15 +216,18 @@ def _is_turn(schedule, step):
 
 
 def _check_sparsity(name, value):
-    if not 0 <= value < 1:
+    if not (isinstance(value, numbers.Real) and 0 <= value < 1):
         raise ValueError(
             f"`{name}` must be a fraction in [0, 1). Received: "
-            f"{name}={value}. 0.8 leaves every fifth weight."
+            f"{name}={value!r}. 0.8 leaves every fifth weight."
         )
 
 
 def _check_steps(begin, end, frequency):
-    if begin < 0 or (end != -1 and end < begin) or frequency < 1:
+    whole = all(
+        isinstance(n, numbers.Integral) for n in (begin, end, frequency)
+    )
+    if not whole or begin < 0 or -1 != end < begin or frequency < 1:
         raise ValueError(
             "`begin_step`, `end_step` and `frequency` must be steps in order, "
             f"the last at least 1. Received: begin_step={begin}, "

@@ -76,3 +76,14 @@ def test_kernels_of_one_name_inside_a_layer_are_excluded_together():
     with pytest.raises(ValueError, match="`exclude` must match all or none"):
         mask_model(model, exclude="twins/in/kernel")
     assert get_mask(mask_model(model, exclude="twins/*")).size == 8
+
+
+def test_a_whole_path_comes_before_the_end_of_another():
+    inner = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(3, name="out")], name="block"
+    )
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.layers.Dense(2, name="out")(inner(x)))
+    one = mask_model(model, exclude="out/kernel")
+    paths = list(get_mask(one))
+    assert len(paths) == 1 and "block" in paths[0]

@@ -266,3 +266,30 @@ def test_kernels_of_the_model_itself():
         mask_model(model)
     mask_model(model, exclude="bare/w")
     assert get_mask(model).size == 4
+
+
+class Backbone(keras.Model):
+    """A functional model of a class with a constructor of its own."""
+
+    def __init__(self, units, **kwargs):
+        x = keras.Input((4,))
+        y = keras.layers.Dense(units, name="first")(x)
+        super().__init__(x, keras.layers.Dense(2, name="last")(y), **kwargs)
+        self.units = units
+
+    def generate(self):
+        return "words"
+
+    def get_config(self):
+        return {"units": self.units}
+
+
+def test_a_functional_class_with_methods_of_its_own_keeps_them(tmp_path):
+    model = Backbone(3)
+    masked = mask_model(model)
+    assert masked is model and masked.generate() == "words"
+    # Its config rebuilds it with stock layers.
+    with pytest.raises(ValueError, match="must not be rebuilt from its conf"):
+        masked.save(tmp_path / "model.keras")
+    strip_masks(masked)
+    masked.save(tmp_path / "model.keras")

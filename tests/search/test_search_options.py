@@ -7,6 +7,7 @@ import pytest
 from tf_lottery import PruningRates
 from tf_lottery import find_tickets
 from tf_lottery import mask_model
+from tf_lottery.layers import is_masked
 
 
 def kept(make_model, train, **how):
@@ -192,7 +193,7 @@ def test_a_ticket_of_another_network_is_refused(make_model, fake_train):
     ticket = next(find_tickets(make_model(), fake_train(), levels=1))
     other = mask_model(make_model(), exclude="out/*")
     train = fake_train()
-    with pytest.raises(ValueError, match="`resume.mask` must have one array"):
+    with pytest.raises(ValueError, match="`mask` must have one entry per"):
         find_tickets(other, train, levels=1, resume=ticket)
     assert train.calls == []
 
@@ -210,3 +211,24 @@ def test_state_that_no_ticket_can_store_is_refused():
     model = keras.Model(x, keras.layers.Dense(2, dtype="bfloat16")(x))
     with pytest.raises(ValueError, match=r"^`model` must .*of bfloat16"):
         find_tickets(model, None, levels=1)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.out = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.out(x)
+
+
+def test_a_subclassed_model_stays_as_it_was_where_no_search_can_begin():
+    model = Subclassed()
+    model(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="`output_prune_rate` must equal"):
+        find_tickets(model, None, levels=1)
+    assert not is_masked(model)
+    tickets = find_tickets(
+        model, lambda model, **_: None, levels=1, scope="global"
+    )
+    assert [ticket.mask.kept for ticket in tickets] == [6, 5]

@@ -193,3 +193,11 @@ def test_output_rate_reaches_the_search():
     )
     kept = [ticket.mask.kept_by_path for ticket in search][1]
     assert sorted(kept.values()) == [16, 18]  # 20 - 4 and 30 - 12
+
+
+def test_an_activation_with_weights_is_walked_through():
+    x = keras.Input((6, 6, 1))
+    y = keras.layers.Conv2D(4, 3, name="last")(x)
+    y = keras.layers.GlobalAveragePooling2D()(keras.layers.PReLU()(y))
+    model = mask_model(keras.Model(x, y))
+    assert [layer.name for layer in output_layers(model)] == ["last"]

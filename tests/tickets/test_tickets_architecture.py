@@ -62,6 +62,10 @@ ATTACKS = {
                   "keras.layers"),
     "Popen": put("Popen", {"args": ["touch", "x"]}, "subprocess"),
     "inside Keras": put("get_file", FILE, "keras.src.utils.file_utils"),
+    # Keras finds a function by its module, whatever name is registered.
+    "registered name": put("Dense", {"units": 3, "name": "d", "activation": {
+        **function("makedirs", "keras.src.utils.file_utils"),
+        "registered_name": "tf_lottery>MaskedDense"}}, "keras.layers"),
     "own module": put("called", {}, __name__),
     "SavedModel": put("TFSMLayer", {"filepath": "/tmp/x"}, "keras.layers"),
     "torch": put("TorchModuleWrapper", {"module": "x"}, "keras.layers"),

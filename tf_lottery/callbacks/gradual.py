@@ -145,8 +145,8 @@ class GradualPruning(keras.callbacks.Callback):
             self._asked = step - 1
         # Accumulated gradients make several batches one step.
         for asked in range(self._asked + 1, step + 1):
-            due, sparsity = self.schedule(asked)
-            if not bool(np.asarray(due)):
+            due, sparsity = self._ask(asked)
+            if not due:
                 continue
             if asked < step:
                 raise ValueError(
@@ -156,8 +156,20 @@ class GradualPruning(keras.callbacks.Callback):
                     f"step {asked} of the schedule inside an execution. "
                     "Compile with one that divides both."
                 )
-            self._prune(model, float(np.asarray(sparsity)))
+            self._prune(model, sparsity)
         self._asked = max(step, self._asked)
+
+    def _ask(self, step):
+        answer = self.schedule(step)
+        try:
+            due, sparsity = answer
+            return bool(np.asarray(due)), float(np.asarray(sparsity))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                "`schedule` must return a pair (should_prune, sparsity). "
+                f"Received: {answer!r} at step {step}. Return for example "
+                "(step % 100 == 0, 0.5)."
+            ) from error
 
     def _prune(self, model, sparsity):
         check_target(sparsity, self.scope, self.collapse)

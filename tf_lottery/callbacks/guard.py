@@ -63,6 +63,7 @@ class MaskGuard(keras.callbacks.Callback):
             )
         self.every = every
         self._last: Mask | None = None
+        self._checked: keras.Model | None = None
         self._batches = 0
 
     def check(
@@ -90,7 +91,8 @@ class MaskGuard(keras.callbacks.Callback):
             weights = np.asarray(raw).astype("float64")
             if not np.isin(mask, (0, 1)).all():
                 _fail("Masks", "hold zeros and ones", f"the mask of {path}")
-            _count("Kernels", "be finite", ~np.isfinite(weights), path)
+            bad = ~np.isfinite(weights)
+            _count("Kernels", "be finite", bad, path, "Train at a lower rate.")
             pruned = mask == 0
             if weights_hold:
                 bad = pruned & (weights != 0)
@@ -102,6 +104,9 @@ class MaskGuard(keras.callbacks.Callback):
                 what = "Optimizer state of pruned weights"
                 _count(what, "be neutral", bad, name)
         now = get_mask(model)
+        if self._checked is not model:
+            self._last = None
+        self._checked = model
         if self._last is not None and not now.is_subset_of(self._last):
             back = [k for k in now if (now[k] & ~self._last[k]).any()]
             _fail("Masks", "only shrink", ", ".join(back))
@@ -122,14 +127,14 @@ class MaskGuard(keras.callbacks.Callback):
         self.check(self.model)
 
 
-def _count(what, rule, bad, path):
+_ASSIGNED = "Call set_mask after assigning weights."
+
+
+def _count(what, rule, bad, path, advice=_ASSIGNED):
     count = int(np.count_nonzero(bad))
     if count:
-        _fail(what, rule, f"{count} of {path} that are not")
+        _fail(what, rule, f"{count} of {path} that are not", advice)
 
 
-def _fail(what, rule, found):
-    raise RuntimeError(
-        f"{what} must {rule}. Received: {found}. Call set_mask after "
-        "assigning weights."
-    )
+def _fail(what, rule, found, advice=_ASSIGNED):
+    raise RuntimeError(f"{what} must {rule}. Received: {found}. {advice}")

@@ -14,7 +14,6 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import set_state
-from tf_lottery.search.settings import renamed
 from tf_lottery.tickets import Ticket
 from tf_lottery.tickets.reading import MALFORMED
 
@@ -213,7 +212,8 @@ class Journal:
             set_state(model, ticket.trained)
         folder = os.path.join(self._folder, _REWIND)
         if (level or step - self.base >= rewind) and os.path.exists(folder):
-            self.rewind_state = dict(Ticket.load(folder).rewind)
+            start = Ticket.load(folder).for_model(model)
+            self.rewind_state = dict(start.rewind)
         return True
 
     def _find(self, levels, tickets, model, epoch):
@@ -224,7 +224,7 @@ class Journal:
         for row in levels[:tickets]:
             last = Ticket.load(self._path(row["level"]))
             try:
-                last = renamed(last, model)
+                last = last.for_model(model)
             except ValueError:
                 self._refuse("the search of another model")
             if last.mask == mask:

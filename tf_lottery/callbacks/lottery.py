@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Real
 from typing import Any
 
 import keras
@@ -148,13 +149,17 @@ class LotteryTicket(keras.callbacks.Callback):
         self._journal = Journal(
             output_dir,
             {
+                # Plain numbers: NumPy's do not go into a JSON file.
                 "levels": int(levels),
                 "every": str(self.every),
                 "rewind": str(self.rewind),
                 "criterion": named or type(self._pruner).__name__,
                 "collapse": collapse,
                 "seed": int(seed),
-                **self._rates,
+                **{
+                    name: float(rate) if isinstance(rate, Real) else rate
+                    for name, rate in self._rates.items()
+                },
             },
         )
         self._begun = False
@@ -189,16 +194,18 @@ class LotteryTicket(keras.callbacks.Callback):
             check_epoch(self)
         rates = pruning_rates(model, **self._rates)
         rates.plan(get_mask(model), self.levels, self.collapse)
-        self._check_epochs()
+        self._check_epochs(0)
         self._planned = rates
         self._offsets = []
         # The first batch, not this, finds what a backup has restored.
         self._begun = False
         self._trained = None
 
-    def _check_epochs(self):
+    def _check_epochs(self, first):
         epochs = (self.params or {}).get("epochs")
         steps = (self.params or {}).get("steps")
+        # What a level needs of them is only known where it begins.
+        epochs = epochs and epochs - first
         needed = (self.levels + 1) * self.every.count
         given = epochs
         if self.every.unit == "it":
@@ -232,6 +239,7 @@ class LotteryTicket(keras.callbacks.Callback):
         if not self._begun:
             self._begun = True
             if not journal.resume(model, step, epoch, self.rewind.count):
+                self._check_epochs(epoch)
                 journal.begin(model, step, epoch)
             if self.rewind.count + journal.start:
                 self._offsets = OffsetSchedule.install(model)
@@ -242,8 +250,11 @@ class LotteryTicket(keras.callbacks.Callback):
         if journal.rewind_state is None and step >= self.rewind.count:
             self._check_missed("rewind", step, self.rewind.count)
             journal.take_rewind(model)
-        if not journal.level_ended and self._is_over(step, epoch):
-            if self.every.unit == "it":
+        over = self._is_over(step, epoch)
+        # A kill may have come between the end of an epoch and that of the
+        # level, so both ways of ending are looked at again.
+        if not journal.level_ended and (over or self._has_stalled()):
+            if over and self.every.unit == "it":
                 self._check_missed("every", step, self.every.count)
             self._end_level(model, step)
 
@@ -295,15 +306,17 @@ class LotteryTicket(keras.callbacks.Callback):
     def _has_stalled(self):
         if self.patience is None:
             return False
-        values = []
-        for row in self._journal.epochs:
-            if self.monitor not in row:
-                raise ValueError(
-                    "`monitor` must be a metric of every epoch. Received: "
-                    f"monitor={self.monitor!r}, and {', '.join(row)}. Give "
-                    "fit validation data, or name one of these."
-                )
-            values.append(row[self.monitor] * (-1 if self.maximise else 1))
+        rows = self._journal.epochs
+        # `validation_freq` leaves epochs without validation.
+        values = [row[self.monitor] for row in rows if self.monitor in row]
+        if len(rows) >= self.patience and not values:
+            raise ValueError(
+                "`monitor` must be a metric of the epochs. Received: "
+                f"monitor={self.monitor!r}, and {', '.join(rows[-1])}. Give "
+                "fit validation data, at least once in patience epochs, or "
+                "name one of these."
+            )
+        values = [-value if self.maximise else value for value in values]
         best, since = np.inf, 0
         for value in values:
             improved = value < best - self.min_delta

@@ -8,6 +8,7 @@ from tf_lottery.layers.attach import masked
 from tf_lottery.layers.attach import set_mask
 from tf_lottery.layers.attach import strip_masks
 from tf_lottery.layers.cloning import why_not_copied
+from tf_lottery.layers.convert import NOT_KERNELS
 from tf_lottery.layers.masked import MASKED_LAYERS
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked import MaskedKernel
@@ -26,6 +27,7 @@ __all__ = [
     "MASKED_LAYERS",
     "Masked",
     "MaskedKernel",
+    "NOT_KERNELS",
     "apply_masks",
     "get_mask",
     "get_state",

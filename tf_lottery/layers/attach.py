@@ -36,10 +36,15 @@ def mask_model(
     not. Weights, names, variable paths and outputs stay the same (but Keras
     numbers the seed generators of a copy anew).
 
+    Mask a model before it is put into another one that is trained, and before
+    a function of your own that uses it is compiled: what was traced earlier
+    goes on computing without masks.
+
     Args:
         model: a built Keras model.
         exclude: patterns of variable paths (`"output/*"`) whose kernels stay
-            dense; they do not count as prunable.
+            dense; they do not count as prunable. A pattern that matches no
+            path as a whole is tried against their ends.
         in_place: True changes the model itself, and a compiled one goes on
             with its optimizer. False leaves it alone and masks a copy. By
             default a model that can be copied is (Sequential and functional

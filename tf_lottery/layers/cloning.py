@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import keras
 from keras.src.models.functional import Functional
 
+from tf_lottery.layers.convert import Refusal
 from tf_lottery.layers.convert import models_in
 from tf_lottery.layers.masked import MASKED_LAYERS
 from tf_lottery.layers.masked import Masked
@@ -140,7 +141,8 @@ def _lost_methods(part):
     return sorted(
         name
         for name in names - {"get_config", "from_config"}
-        if hasattr(base, name) and not name.startswith("__")
+        if not name.startswith("_")
+        or (hasattr(base, name) and not name.startswith("__"))
     )
 
 
@@ -161,7 +163,11 @@ def _uncompiled(model) -> Iterator[None]:
 @contextlib.contextmanager
 def _unguarded(model) -> Iterator[dict]:
     """Lifts the refusals of `convert_model`: the copy gets its masks."""
-    layers = [p for p in walk(model) if "get_config" in vars(p)]
+    layers = [
+        p
+        for p in (model, *walk(model))
+        if isinstance(vars(p).get("get_config"), Refusal)
+    ]
     guards = {id(p): vars(p).pop("get_config") for p in layers}
     try:
         yield guards

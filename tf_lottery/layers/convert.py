@@ -17,7 +17,7 @@ from tf_lottery.layers.state import named_variables
 from tf_lottery.layers.state import walk
 
 # Trainable state of two or more dimensions that is no kernel.
-_NOT_KERNELS = (
+NOT_KERNELS = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
     keras.layers.GroupNormalization,
@@ -79,7 +79,8 @@ def check_kernels(
 def revert_model(model: keras.Model) -> None:
     """Turns the model's masked layers into stock ones, in place."""
     for layer in (model, *walk(model)):
-        vars(layer).pop("get_config", None)
+        if isinstance(vars(layer).get("get_config"), Refusal):
+            del vars(layer)["get_config"]
         if isinstance(layer, Masked):
             layer.revert()
     _forget_compiled(model)
@@ -94,7 +95,8 @@ def _forget_compiled(model):
     # Functions that Keras compiled before do not know of the change.
     for part in models_in(model):
         for kind in ("train", "test", "predict"):
-            setattr(part, f"{kind}_function", None)
+            if getattr(part, f"{kind}_function", None) is not None:
+                getattr(part, f"make_{kind}_function")(force=True)
 
 
 def _dense_kernels(layer, excluded):
@@ -144,12 +146,9 @@ def _excluded(model, exclude):
     chosen = set()
     for pattern in patterns:
         # A Sequential's own name stands before its layers' in a path.
-        matches = [
-            i
-            for path, i in kernels.items()
-            if fnmatch.fnmatchcase(path, pattern)
-            or fnmatch.fnmatchcase(path, f"*/{pattern}")
-        ]
+        matches = _matching(kernels, pattern) or _matching(
+            kernels, f"*/{pattern}"
+        )
         if not matches:
             raise ValueError(
                 "`exclude` must match kernels of the model. Received: "
@@ -158,6 +157,14 @@ def _excluded(model, exclude):
             )
         chosen.update(matches)
     return chosen
+
+
+def _matching(kernels, pattern):
+    return [
+        kernel
+        for path, kernel in kernels.items()
+        if fnmatch.fnmatchcase(path, pattern)
+    ]
 
 
 def _check_reachable(model, excluded):
@@ -170,8 +177,8 @@ def _check_reachable(model, excluded):
     if dense:
         raise ValueError(
             "`model` must hold only kernels that can be masked. Received: "
-            f"{', '.join(dense)}. Name them in exclude to keep them dense, or "
-            "register_layer a class of your own."
+            f"{', '.join(dense)}. Name them in mask_model's exclude to keep "
+            "them dense, or register_layer a class of your own."
         )
 
 
@@ -188,7 +195,7 @@ def _unreachable(layer, excluded):
         inner = layer.layer._trainable_variables
         if any(v.ndim > 1 and id(v) not in excluded for v in inner):
             return f"{kind}, which assigns to the kernel inside"
-    if isinstance(layer, _NOT_KERNELS) or not (
+    if isinstance(layer, NOT_KERNELS) or not (
         kernels or type(layer) in MASKED_LAYERS
     ):
         return None
@@ -217,12 +224,41 @@ def _guard(model):
     the masked layers, asking for it, as `.keras` files and clones do, is an
     error; a Ticket and a weights file carry the masks.
     """
-    for part in (model, *walk(model)):
-        if isinstance(part, (Masked, keras.Sequential, Functional)):
+    plain = (keras.Sequential, keras.Model, Functional)
+    # Inner before outer, which hands the question on where it asks them.
+    for part in reversed((model, *walk(model))):
+        if isinstance(part, Masked) or type(part) in plain:
             continue
         held = _masked_inside(part)
-        if held and _count_masked(_config(part)) < held:
-            part.__dict__["get_config"] = _refusal(part)
+        try:
+            config = type(part).get_config(part) if held else {}
+        except _MasksLost:
+            continue
+        except NotImplementedError:
+            config = {}
+        if _count_masked(config) < held:
+            part.__dict__["get_config"] = Refusal(part)
+
+
+class _MasksLost(ValueError):
+    pass
+
+
+class Refusal:
+    """Stands in an instance for its `get_config`."""
+
+    def __init__(self, part):
+        self._text = (
+            f"{part.name!r} of class {type(part).__name__} must not be "
+            "rebuilt from its config: its masks would be lost. Received: a "
+            "masked model to copy, or to save as .keras. Use a Ticket or "
+            "save_weights, strip_masks first, or "
+            f"register_layer({type(part).__name__}) where it is a layer that "
+            "makes its layers from its config."
+        )
+
+    def __call__(self):
+        raise _MasksLost(self._text)
 
 
 def _masked_inside(part):
@@ -239,13 +275,6 @@ def _masked_inside(part):
     )
 
 
-def _config(part):
-    try:
-        return type(part).get_config(part)
-    except NotImplementedError:
-        return {}
-
-
 def _count_masked(config: Any) -> int:
     """Number of masked layers in a serialized config."""
     if isinstance(config, dict):
@@ -255,18 +284,3 @@ def _count_masked(config: Any) -> int:
     if isinstance(config, (list, tuple)):
         return sum(map(_count_masked, config))
     return 0
-
-
-def _refusal(part):
-    name, kind = part.name, type(part).__name__
-
-    def get_config():
-        raise ValueError(
-            f"{name!r} of class {kind} must not be rebuilt from its config: "
-            "its masks would be lost. Received: a masked model to copy, or "
-            "to save as .keras. Use a Ticket or save_weights, strip_masks "
-            f"first, or register_layer({kind}) where it is a layer that "
-            "makes its layers from its config."
-        )
-
-    return get_config

@@ -14,6 +14,7 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
+from tf_lottery.layers import strip_masks
 from tf_lottery.masks import PruningRates
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
@@ -22,7 +23,6 @@ from tf_lottery.search.rates import pruning_rates
 from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
-from tf_lottery.search.settings import renamed
 from tf_lottery.tickets import Ticket
 
 
@@ -53,7 +53,8 @@ def find_tickets(
 
     Args:
         model: a Keras model, with its initial weights. A masked model is
-            trained in place; of any other a masked copy is.
+            trained in place, and so is a subclassed one, which is given
+            masks; of any other a masked copy is.
         train: `train(model, *, level, seed, start_step) -> metrics` trains
             the model in place, from `start_step` of its schedule to the end,
             with a new optimizer, and returns a dict or None. With
@@ -99,31 +100,35 @@ def find_tickets(
     """
     pruner = get_pruner(criterion)
     check_search(levels, retrain, collapse, rewind_step)
-    if not is_masked(model):
+    added = not is_masked(model)
+    if added:
         model = mask_model(model, exclude=exclude)
     elif exclude:
         raise ValueError(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
-    check_dtypes(model)
-    rates = pruning_rates(
-        model,
-        prune_rate=prune_rate,
-        conv_prune_rate=conv_prune_rate,
-        output_prune_rate=output_prune_rate,
-        scope=scope,
-    )
-    start = resume.level if resume else 0
-    if resume:
-        resume = renamed(resume, model)
-    # The model may hold any mask by now: a resumed search plans from its own.
-    mask = resume.mask if resume else get_mask(model)
-    rates.plan(mask, levels, collapse, start=start)
-    if exclude:
-        # `Ticket.build_model` reads it.
-        patterns = [exclude] if isinstance(exclude, str) else list(exclude)
-        config = {"exclude": patterns, **(config or {})}
+    try:
+        check_dtypes(model)
+        rates = pruning_rates(
+            model,
+            prune_rate=prune_rate,
+            conv_prune_rate=conv_prune_rate,
+            output_prune_rate=output_prune_rate,
+            scope=scope,
+        )
+        if resume:
+            resume = resume.for_model(model)
+        # The model may hold any mask by now: a resumed search plans from its
+        # own.
+        mask = resume.mask if resume else get_mask(model)
+        start = resume.level if resume else 0
+        rates.plan(mask, levels, collapse, start=start)
+    except ValueError:
+        # A subclassed model has been masked itself.
+        if added:
+            strip_masks(model, in_place=True)
+        raise
 
     def search() -> Iterator[Ticket]:
         if resume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras.src.models.functional import Functional
 
+from tf_lottery.layers import NOT_KERNELS
 from tf_lottery.layers import Masked
 from tf_lottery.layers import MaskedKernel
 from tf_lottery.layers import masked_kernels
@@ -116,7 +117,9 @@ def output_layers(
             found.update({id(layer): layer for layer in inside})
         elif not inputs and calls:
             pending += [(o, calls[1:]) for i, o in calls[0] if i is tensor]
-        elif not any(v.ndim > 1 for v in getattr(operation, "weights", ())):
+        elif isinstance(operation, NOT_KERNELS) or not any(
+            v.ndim > 1 for v in getattr(operation, "weights", ())
+        ):
             pending += [(t, calls) for t in inputs]
     return list(found.values())
 

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import numbers
 
 import keras
 import numpy as np
 
 from tf_lottery import seeds
-from tf_lottery.layers import get_mask
 from tf_lottery.layers import named_variables
-from tf_lottery.layers.state import match_paths
-from tf_lottery.masks import Mask
 from tf_lottery.masks import check_collapse
-from tf_lottery.tickets import Ticket
 
 RETRAIN = ("rewind", "lr_rewind", "fine_tune", "continue")
-
-
-def renamed(ticket: Ticket, model: keras.Model) -> Ticket:
-    """The ticket under the paths of a model that Keras numbered anew.
-
-    Rates are looked up by path: under another path a kernel would be pruned at
-    the default rate.
-    """
-
-    def under_new_paths(name, variables):
-        arrays = getattr(ticket, name)
-        given = match_paths(
-            {k: tuple(v.shape) for k, v in variables.items()},
-            {k: np.shape(v) for k, v in arrays.items()},
-            f"resume.{name}",
-        )
-        return {k: arrays[given[k]] for k in variables}
-
-    variables = named_variables(model)
-    return dataclasses.replace(
-        ticket,
-        mask=Mask(under_new_paths("mask", get_mask(model))),
-        rewind=under_new_paths("rewind", variables),
-        trained=under_new_paths("trained", variables),
-    )
 
 
 def level_seed(seed: int, level: int) -> int:

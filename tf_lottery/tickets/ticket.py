@@ -186,18 +186,13 @@ class Ticket:
             ValueError: an unknown `weights`, or a model that the ticket does
                 not fit.
         """
-        state = self._state(weights)
-        added = not is_masked(model)
-        if added:
-            mask_model(model, exclude=self._excluded(model), in_place=True)
-        try:
-            match_paths(get_mask(model).shapes, self.mask.shapes, "mask")
-            set_state(model, state)
-            set_mask(model, self.mask)
-        except ValueError:
-            if added:
-                strip_masks(model, in_place=True)
-            raise
+        self._state(weights)
+        ticket = self.for_model(model)
+        if not is_masked(model):
+            dense = ticket._dense_kernels(model)
+            mask_model(model, exclude=dense, in_place=True)
+        set_state(model, ticket._state(weights))
+        set_mask(model, ticket.mask)
 
     def _state(self, weights: str) -> Mapping[str, np.ndarray]:
         if weights not in ("rewind", "trained"):
@@ -207,30 +202,48 @@ class Ticket:
             )
         return self.rewind if weights == "rewind" else self.trained
 
-    def _excluded(self, stock: keras.Model) -> list[str]:
-        """Patterns of the kernels that the mask does not name."""
-        exclude = self.config.get("exclude")
-        if isinstance(exclude, list) and all(
-            isinstance(pattern, str) for pattern in exclude
-        ):
-            return exclude
-        variables = named_variables(stock)
-        # The names of a rebuilt model may have moved.
-        given = match_paths(
-            {k: tuple(v.shape) for k, v in variables.items()},
-            {k: np.shape(v) for k, v in self.rewind.items()},
-            "rewind",
+    def for_model(self, model: keras.Model) -> Ticket:
+        """Returns the ticket under the paths of a model.
+
+        Keras numbers the names of a model that is built again anew; the same
+        architecture may so have other paths.
+
+        Args:
+            model: a built model of the ticket's architecture, masked or not.
+
+        Raises:
+            ValueError: the ticket is of another architecture, or of other
+                prunable kernels than a masked model's.
+        """
+        variables = {
+            k: tuple(v.shape) for k, v in named_variables(model).items()
+        }
+        shapes = {k: np.shape(v) for k, v in self.rewind.items()}
+        given = match_paths(variables, shapes, "rewind")
+        mask = Mask(
+            {k: self.mask[v] for k, v in given.items() if v in self.mask}
         )
+        if is_masked(model):
+            mask.check_shapes(get_mask(model).shapes)
+        return dataclasses.replace(
+            self,
+            mask=mask,
+            rewind={k: self.rewind[v] for k, v in given.items()},
+            trained={k: self.trained[v] for k, v in given.items()},
+        )
+
+    def _dense_kernels(self, model: keras.Model) -> list[str]:
+        """Patterns of the model's kernels that the mask does not name."""
         kernels = {
             id(v)
-            for layer in (stock, *walk(stock))
+            for layer in (model, *walk(model))
             for v in layer._trainable_variables
             if v.ndim > 1
         }
         return [
-            glob.escape(here)
-            for here, v in variables.items()
-            if id(v) in kernels and given[here] not in self.mask
+            glob.escape(path)
+            for path, v in named_variables(model).items()
+            if id(v) in kernels and path not in self.mask
         ]
 
     def save(self, path: str | os.PathLike) -> None:
