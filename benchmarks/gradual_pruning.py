@@ -122,6 +122,9 @@ def main():
                     for name, values in times.items()
                 },
                 "pruned_over_dense": round(statistics.median(ratios), 3),
+                "fastest_over_fastest": round(
+                    min(times["pruned"]) / min(times["dense"]), 3
+                ),
                 "ratios": [round(r, 3) for r in ratios],
                 "steps": total + 20,
                 "sparsity": mask.sparsity,

@@ -41,9 +41,13 @@ def pytest_configure(config):
     )
 
 
-def pytest_collection_finish():
-    # Half a million objects of TensorFlow's modules that stay anyway: every
-    # collection, and Keras asks for many, would walk them.
+@pytest.fixture(scope="module", autouse=True)
+def few_objects_to_collect():
+    """Takes what outlives a file of tests out of every later collection.
+
+    TensorFlow keeps millions of objects, and Keras collects whenever a layer
+    drops a variable: late in a run that would take seconds each time.
+    """
     gc.collect()
     gc.freeze()
 

@@ -192,7 +192,8 @@ class PolynomialDecay:
                 "`frequency` must divide the steps from begin_step to "
                 f"end_step. Received: frequency={self.frequency}, "
                 f"begin_step={self.begin_step}, end_step={self.end_step}. "
-                "Otherwise the final sparsity is never reached."
+                "Otherwise the final sparsity is never reached; use for "
+                f"example frequency={_divisor(length, self.frequency)}."
             )
         if not self.power > 0:
             raise ValueError(
@@ -206,6 +207,11 @@ class PolynomialDecay:
         left = (1 - min(1.0, max(0.0, part))) ** self.power
         change = self.initial_sparsity - self.final_sparsity
         return _is_turn(self, step), self.final_sparsity + change * left
+
+
+def _divisor(length, most):
+    """The largest divisor of a length that is at most so long."""
+    return max(n for n in range(1, max(2, most + 1)) if length % n == 0)
 
 
 def _is_turn(schedule, step):

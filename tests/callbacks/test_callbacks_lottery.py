@@ -225,9 +225,9 @@ def test_what_is_refused_before_training(make, fit, data):
     ):
         name = f"{type(other).__name__} beside LotteryTicket"
         with pytest.raises(ValueError, match=name):
-            fit(model, [LotteryTicket(1, 1), other], epochs=2)
+            fit(model, [LotteryTicket(1, "1it"), other], epochs=2)
         with pytest.raises(ValueError, match=name):
-            fit(model, [other, LotteryTicket(1, 1)], epochs=2)
+            fit(model, [other, LotteryTicket(1, "1it")], epochs=2)
     with pytest.raises(ValueError, match="9 in all. Received: 8 epochs"):
         fit(model, LotteryTicket(2, "3ep"), epochs=8)
     with pytest.raises(ValueError, match="15 in all. Received: 12 steps"):
@@ -239,7 +239,7 @@ def test_what_is_refused_before_training(make, fit, data):
     plain = keras.Model(x, keras.layers.Dense(3)(x))
     plain.compile("sgd", "mse", jit_compile=False)
     with pytest.raises(ValueError, match="trained with LotteryTicket"):
-        plain.fit(data[0], np.zeros((48, 3)), callbacks=LotteryTicket(1, 1))
+        plain.fit(data[0], np.zeros((48, 3)), callbacks=LotteryTicket(1, "1it"))
     with pytest.raises(ValueError, match="monitor='val_loss', and epoch, acc"):
         fit(model, LotteryTicket(1, "2ep", patience=1), epochs=4)
 
@@ -278,7 +278,7 @@ def test_executions_of_several_steps(make, fit):
             )
     for lottery, message in (
         (LotteryTicket(1, "3it"), "execution=2, every=3"),
-        (LotteryTicket(1, 4, rewind="1it"), "=2, rewind=1"),
+        (LotteryTicket(1, "4it", rewind="1it"), "=2, rewind=1"),
     ):
         with pytest.raises(ValueError, match=message):
             fit(model, lottery, epochs=2)
@@ -360,7 +360,7 @@ def test_a_folder_and_what_fit_prints(make, fit, tmp_path, capsys):
 def test_a_subclassed_model(make, fit, subclassed):
     model = make(model=mask_model(subclassed, in_place=True))
     with pytest.raises(ValueError, match="does not say which layer gives"):
-        fit(model, LotteryTicket(1, 1), epochs=2)
+        fit(model, LotteryTicket(1, "1it"), epochs=2)
     for options, kept in (
         ({"scope": "global"}, [72, 58]), ({"output_prune_rate": 0.2}, None),
     ):

@@ -191,7 +191,7 @@ def test_a_folder_that_is_not_of_this_search_is_left_alone(
     search("epochs", "done")
     folder = tmp_path / "done"
     before = contents(folder)
-    one_line = "^`output_dir` must be new, or that of the search[^\n]*$"
+    one_line = "^`output_dir` must be new[^\n]*$"
 
     def refused(found, where=folder, model=None, **options):
         options = {"rewind": "4it", "prune_rate": 0.4, **options}
@@ -206,7 +206,7 @@ def test_a_folder_that_is_not_of_this_search_is_left_alone(
     model = make(dropout=0.3)
     refused("another model", model=model)
     model = make()
-    refused("not one of its levels", model=model)
+    refused("whose search has ended", model=model)
     refused("'prune_rate': 0.4", model=model, prune_rate=0.3)
     # Killed in level 1, then another network.
     content = json.loads((folder / "history.json").read_text())

@@ -130,3 +130,76 @@ def test_one_guard_serves_one_model_after_another():
     for size in (4, 5):
         x = keras.Input((size,))
         guard.check(mask_model(keras.Model(x, keras.layers.Dense(2)(x))))
+
+
+class Adversaries(keras.Model):
+    """As a GAN: steps with optimizers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = keras.layers.Dense(3, name="out")
+        self.own = keras.optimizers.Adam(0.01)
+
+    def call(self, x):
+        return self.out(x)
+
+    def train_step(self, *args):
+        return {"loss": 0.0}
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        GradualPruning(tfl.schedules.ConstantSparsity(0.5)),
+        LotteryTicket(1, "1ep", scope="global"),
+    ],
+    ids=["gradual", "lottery"],
+)
+def test_an_optimizer_that_takes_no_step_is_named(callback, data):
+    model = Adversaries()
+    model(data[0])
+    tfl.mask_model(model)
+    model.compile("adam", "mse", run_eagerly=True)
+    with pytest.raises(RuntimeError, match="`model.optimizer` must be what"):
+        model.fit(*data, epochs=2, verbose=0, callbacks=[callback])
+
+
+def test_one_callback_decides_the_mask(make, fit):
+    gradual = GradualPruning(tfl.schedules.ConstantSparsity(0.5))
+    other = GradualPruning(tfl.schedules.ConstantSparsity(0.6))
+    lottery = [LotteryTicket(1, "1ep") for _ in range(2)]
+    model = make()
+    for pair in ([gradual, other], [gradual, lottery[0]], lottery):
+        with pytest.raises(ValueError, match="`callbacks` must go together"):
+            fit(model, pair, 2)
+
+
+def test_a_level_must_have_a_unit():
+    with pytest.raises(ValueError, match="Write '5ep' for epochs"):
+        LotteryTicket(1, 5)
+
+
+def test_a_schedule_that_outlives_training_is_told(make, fit, capsys):
+    schedule = tfl.schedules.PolynomialDecay(0.0, 0.9, 0, 1000)
+    fit(make(), [GradualPruning(schedule)], verbose=2)
+    assert "stopped at step 6 of the schedule's 1000" in capsys.readouterr().out
+
+
+def test_a_search_that_has_ended_is_told_from_one_that_has_not(
+    make, fit, tmp_path, kill
+):
+    def again(**options):
+        fit(make(), [LotteryTicket(1, "1ep", output_dir=tmp_path / "t")], 2)
+
+    with pytest.raises(kill.error):
+        fit(
+            make(),
+            [LotteryTicket(1, "1ep", output_dir=tmp_path / "t"), kill(epoch=0)],
+            2,
+        )
+    with pytest.raises(ValueError, match="whose search stopped in level 0"):
+        again()
+    other = LotteryTicket(1, "1ep", output_dir=tmp_path / "done")
+    fit(make(), [other], 2)
+    with pytest.raises(ValueError, match="whose search has ended"):
+        fit(make(), [LotteryTicket(1, "1ep", output_dir=tmp_path / "done")], 2)

@@ -87,3 +87,12 @@ def test_a_whole_path_comes_before_the_end_of_another():
     one = mask_model(model, exclude="out/kernel")
     paths = list(get_mask(one))
     assert len(paths) == 1 and "block" in paths[0]
+
+
+def test_the_name_of_a_layer_is_enough():
+    x = keras.Input((3,))
+    y = keras.layers.Dense(3, name="body")(x)
+    model = keras.Model(x, keras.layers.Dense(2, name="head")(y))
+    assert list(get_mask(mask_model(model, exclude="head"))) == ["body/kernel"]
+    with pytest.raises(TypeError, match="`exclude` must hold patterns"):
+        mask_model(model, exclude=model.layers[-1])

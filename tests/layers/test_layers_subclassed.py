@@ -242,7 +242,7 @@ def test_a_layer_that_was_never_called():
 
     model = Half()
     model(X)
-    text = r"low \(Dense, not built: call the model on a batch first\)"
+    text = r"low \(Dense, not built: no call of the model has reached it\)"
     with pytest.raises(ValueError, match=text) as error:
         mask_model(model)
     assert "\n" not in str(error.value)

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 
 def callbacks_beside(callback: keras.callbacks.Callback) -> list:
@@ -75,6 +76,32 @@ def check_epoch(callback: keras.callbacks.Callback) -> None:
             f"Received: steps_per_execution={execution}, and epochs of "
             f"{steps} steps. Compile with one that divides them."
         )
+
+
+def check_stepped(model: keras.Model, before: int) -> None:
+    """Raises RuntimeError where an epoch went by without the optimizer.
+
+    A `train_step` with optimizers of its own, as of a GAN, leaves the one that
+    Keras compiled unused; steps cannot be counted then, nor state cleared.
+
+    Args:
+        model: that has been trained for an epoch.
+        before: `count_batches` of its optimizer before.
+    """
+    # While its scale is too large, a LossScaleOptimizer takes no steps.
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    if not scaled and count_batches(model) == before:
+        raise RuntimeError(
+            "`model.optimizer` must be what trains the model. Received: "
+            f"{model.optimizer.name!r}, which took no step in an epoch. Pass "
+            "the optimizer to compile; with several, mask and prune the parts "
+            "that each trains, in a loop of your own."
+        )
+
+
+def count_batches(model: keras.Model) -> int:
+    """Returns how many batches the model's optimizer has been given."""
+    return int(np.asarray(model.optimizer._iterations))
 
 
 def require_masked(callback: keras.callbacks.Callback, masked: bool) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 
 from tf_lottery.callbacks.beside import check_epoch
 from tf_lottery.callbacks.beside import check_execution
+from tf_lottery.callbacks.beside import check_stepped
+from tf_lottery.callbacks.beside import count_batches
 from tf_lottery.callbacks.beside import refuse_beside
 from tf_lottery.callbacks.beside import require_masked
 from tf_lottery.layers import get_mask
@@ -102,9 +104,9 @@ class GradualPruning(keras.callbacks.Callback):
             check_epoch(self)
         refuse_beside(
             self,
-            _restores_weights,
-            "It would bring an earlier, denser mask back; let it not restore "
-            "the best weights.",
+            _changes_masks,
+            "It would change the mask too: let EarlyStopping not restore the "
+            "best weights, and use one schedule.",
         )
         self._check_last(get_mask(model))
         # A callback that restores a backup may come after this one.
@@ -130,12 +132,22 @@ class GradualPruning(keras.callbacks.Callback):
             self._prune_if_due()
 
     def on_epoch_end(self, epoch, logs=None):
+        check_stepped(self.model, self._batches)
         self._prune_if_due()
         if logs is not None:
             logs["sparsity"] = get_mask(self.model).sparsity
 
     def on_train_end(self, logs=None):
         self._training = False
+        step = int(np.asarray(self.model.optimizer.iterations))
+        last = getattr(self.schedule, "end_step", 0)
+        if step < last and (self.params or {}).get("verbose"):
+            print(
+                f"GradualPruning: training stopped at step {step} of the "
+                f"schedule's {last}, at sparsity "
+                f"{get_mask(self.model).sparsity:.2f}. Train on, or give the "
+                "schedule an earlier end_step."
+            )
 
     def _prune_if_due(self):
         # Under JAX reading `self.model` brings its state up to date.
@@ -143,6 +155,7 @@ class GradualPruning(keras.callbacks.Callback):
         step = int(np.asarray(model.optimizer.iterations))
         if self._asked is None:
             self._asked = step - 1
+            self._batches = count_batches(model)
         # Accumulated gradients make several batches one step.
         for asked in range(self._asked + 1, step + 1):
             due, sparsity = self._ask(asked)
@@ -199,6 +212,7 @@ def _at_most(mask, sparsity, scope):
     return target_counts(mask, sparsity, scope)
 
 
-def _restores_weights(callback):
-    stops = isinstance(callback, keras.callbacks.EarlyStopping)
-    return stops and callback.restore_best_weights
+def _changes_masks(callback):
+    if isinstance(callback, keras.callbacks.EarlyStopping):
+        return callback.restore_best_weights
+    return isinstance(callback, GradualPruning)

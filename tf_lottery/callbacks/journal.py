@@ -198,7 +198,7 @@ class Journal:
             return False
         level, ticket = self._find(levels, tickets, model, epoch)
         if level is None or (level == 0 and step <= levels[0]["base"]):
-            self._refuse("a model that is not one of its levels")
+            self._refuse_new(levels, tickets)
         self._reset()
         self._levels = levels[: level + 1]
         row = self._levels[-1]
@@ -262,6 +262,22 @@ class Journal:
         if settings != self._settings:
             self._refuse(f"settings {settings}, not {self._settings}")
         return levels
+
+    def _refuse_new(self, levels, tickets):
+        if tickets > self._settings["levels"]:
+            raise ValueError(
+                "`output_dir` must be new. Received: "
+                f"output_dir={self._folder!r}, whose search has ended. Read "
+                f"its tickets with Ticket.load({self._path(tickets - 1)!r}), "
+                "or choose another folder."
+            )
+        raise ValueError(
+            "`output_dir` must be new, or that of the search to go on with. "
+            f"Received: output_dir={self._folder!r}, whose search stopped in "
+            f"level {len(levels) - 1}, and a model that was not restored to "
+            "it. Give fit the BackupAndRestore callback that the search had, "
+            "or choose another folder."
+        )
 
     def _refuse(self, found):
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from numbers import Real
 from typing import Any
 
@@ -12,8 +13,11 @@ import numpy as np
 from tf_lottery.callbacks.beside import batches_per_update
 from tf_lottery.callbacks.beside import check_epoch
 from tf_lottery.callbacks.beside import check_execution
+from tf_lottery.callbacks.beside import check_stepped
+from tf_lottery.callbacks.beside import count_batches
 from tf_lottery.callbacks.beside import refuse_beside
 from tf_lottery.callbacks.beside import require_masked
+from tf_lottery.callbacks.gradual import GradualPruning
 from tf_lottery.callbacks.journal import Journal
 from tf_lottery.callbacks.offset import OffsetSchedule
 from tf_lottery.layers import get_mask
@@ -78,8 +82,9 @@ class LotteryTicket(keras.callbacks.Callback):
 
     Raises:
         ValueError: an argument out of range; in `fit`, a model without masks,
-            too few epochs, a `steps_per_execution` that does not divide a
-            level, or callbacks whose state would outlive a level.
+            too few epochs, a `steps_per_execution` that does not divide the
+            steps of `every` or `rewind`, or callbacks that prune as well or
+            whose state would outlive a level.
 
     Example:
         >>> from tf_lottery import mask_model
@@ -100,7 +105,7 @@ class LotteryTicket(keras.callbacks.Callback):
     def __init__(
         self,
         levels: int,
-        every: Step | str | int,
+        every: Step | str,
         *,
         prune_rate: float = 0.2,
         conv_prune_rate: float | None = None,
@@ -118,6 +123,12 @@ class LotteryTicket(keras.callbacks.Callback):
     ):
         super().__init__()
         self.levels = levels
+        if not isinstance(every, Step) and not re.search(r"[a-z]", str(every)):
+            raise ValueError(
+                "`every` must have a unit. Received: "
+                f"every={every!r}. Write '{every}ep' for epochs or "
+                f"'{every}it' for steps."
+            )
         self.every = Step.parse(every, "every")
         self.rewind = Step.parse(rewind, "rewind")
         self.patience = patience
@@ -181,7 +192,7 @@ class LotteryTicket(keras.callbacks.Callback):
         refuse_beside(
             self,
             _outlives_a_level,
-            "Its state would outlive a level, or bring a denser mask back. "
+            "It decides the mask too, or its state would outlive a level. "
             "Use patience for levels that stop early, and a learning-rate "
             "schedule in the optimizer, which starts anew at every level.",
         )
@@ -238,6 +249,7 @@ class LotteryTicket(keras.callbacks.Callback):
         step = int(np.asarray(model.optimizer.iterations))
         if not self._begun:
             self._begun = True
+            self._batches = count_batches(model)
             if not journal.resume(model, step, epoch, self.rewind.count):
                 self._check_epochs(epoch)
                 journal.begin(model, step, epoch)
@@ -285,6 +297,9 @@ class LotteryTicket(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         model = self.model
         journal = self._journal
+        check_stepped(model, self._batches)
+        # From the second epoch on the count is known to move.
+        self._batches = -1
         if logs is not None:
             logs["sparsity"] = get_mask(model).sparsity
         if journal.level_ended:
@@ -352,6 +367,8 @@ class LotteryTicket(keras.callbacks.Callback):
         )
         set_state(model, self._journal.rewind_state)
         reset_optimizer(model.optimizer, model)
+        # Its count has moved, and starts anew.
+        self._batches = -1
         self._journal.start_level(model, epoch)
         self._set_offsets(model)
 
@@ -359,7 +376,8 @@ class LotteryTicket(keras.callbacks.Callback):
 def _outlives_a_level(callback):
     if isinstance(callback, keras.callbacks.SwapEMAWeights):
         return callback.swap_on_epoch
-    return isinstance(callback, _REFUSED)
+    pruners = (GradualPruning, LotteryTicket)
+    return isinstance(callback, (*_REFUSED, *pruners))
 
 
 def _maximise(mode, monitor):

@@ -42,9 +42,10 @@ def mask_model(
 
     Args:
         model: a built Keras model.
-        exclude: patterns of variable paths (`"output/*"`) whose kernels stay
-            dense; they do not count as prunable. A pattern that matches no
-            path as a whole is tried against their ends.
+        exclude: names of layers, or patterns of variable paths
+            (`"block*/kernel"`), whose kernels stay dense; they do not count
+            as prunable. A pattern that matches no path as a whole is tried
+            against parts of them.
         in_place: True changes the model itself, and a compiled one goes on
             with its optimizer. False leaves it alone and masks a copy. By
             default a model that can be copied is (Sequential and functional
@@ -54,7 +55,7 @@ def mask_model(
         The masked model: an uncompiled copy, or `model` itself.
 
     Raises:
-        TypeError: `model` is not a Keras model.
+        TypeError: `model` is not a Keras model, `exclude` holds no text.
         ValueError: the model is not built, is masked already, has nothing to
             prune, holds a layer with a kernel that cannot be masked, or
             cannot be copied with `in_place=False`; or a pattern matches

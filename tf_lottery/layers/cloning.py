@@ -18,6 +18,15 @@ from tf_lottery.layers.state import refresh
 from tf_lottery.layers.state import walk
 
 
+# Without weights; and what a lookup has adapted to is not in its config.
+_SHARED = (
+    keras.layers.Lambda,
+    keras.layers.StringLookup,
+    keras.layers.IntegerLookup,
+    keras.layers.TextVectorization,
+)
+
+
 def check_model(model: keras.Model) -> None:
     """Raises TypeError unless `model` is a Keras 3 model."""
     if not isinstance(model, keras.Model):
@@ -50,8 +59,8 @@ def why_not_copied(model: keras.Model) -> str | None:
 def copy_model(model: keras.Model) -> keras.Model:
     """Returns an uncompiled copy of `model` with the same state and masks.
 
-    A Lambda is shared: its function cannot be read back from its config, and
-    as it has no state two models can share it.
+    A Lambda, whose function cannot be read back from its config, and adapted
+    lookup layers are shared: they have no weights.
 
     Args:
         model: a built Sequential or functional model.
@@ -70,9 +79,17 @@ def copy_model(model: keras.Model) -> keras.Model:
             "in_place=True, which changes the model itself."
         )
     with _uncompiled(model), _unguarded(model) as guards:
-        copy = keras.models.clone_model(
-            model, clone_function=_rebuilt, recursive=True
-        )
+        try:
+            copy = keras.models.clone_model(
+                model, clone_function=_rebuilt, recursive=True
+            )
+        except (NotImplementedError, TypeError) as error:
+            text = " ".join(str(error).split())[:300]
+            raise RuntimeError(
+                "`model` must be rebuilt by the configs of its layers. "
+                f"Received: {type(error).__name__}: {text} Give that layer a "
+                "get_config, or use in_place=True."
+            ) from error
     pairs = list(zip(walk(model), walk(copy)))
     # A layer that makes layers by itself makes stock ones.
     for old, new in pairs:
@@ -121,7 +138,7 @@ def _difference(source, target):
 
 
 def _rebuilt(layer):
-    if isinstance(layer, keras.layers.Lambda):
+    if isinstance(layer, _SHARED):
         return layer
     return type(layer).from_config(layer.get_config())
 

@@ -62,6 +62,7 @@ def check_kernels(
     """
     excluded = _excluded(model, exclude)
     _check_reachable(model, excluded)
+    _check_shared(model, excluded)
     dense = {
         id(layer): _dense_kernels(layer, excluded)
         for layer in walk(model)
@@ -132,7 +133,8 @@ def _raw(layer, name):
 
 def _excluded(model, exclude):
     """Ids of the variables that `exclude` keeps dense."""
-    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+    several = isinstance(exclude, (list, tuple, set, frozenset))
+    patterns = exclude if several else [exclude]
     trained = {
         id(v)
         for layer in (model, *walk(model))
@@ -145,9 +147,18 @@ def _excluded(model, exclude):
     }
     chosen = set()
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(
+                "`exclude` must hold patterns of variable paths. Received: "
+                f"{pattern!r}. Write for example 'head/*', where head is the "
+                "name of a layer."
+            )
         # A Sequential's own name stands before its layers' in a path.
-        matches = _matching(kernels, pattern) or _matching(
-            kernels, f"*/{pattern}"
+        matches = (
+            _matching(kernels, pattern)
+            or _matching(kernels, f"*/{pattern}")
+            or _matching(kernels, f"{pattern}/*")
+            or _matching(kernels, f"*/{pattern}/*")
         )
         if not matches:
             raise ValueError(
@@ -182,6 +193,38 @@ def _check_reachable(model, excluded):
         )
 
 
+def _check_shared(model, excluded):
+    """Names every kernel that is used where its mask would not be seen."""
+    users: dict[int, list[str]] = {}
+    kernels = {}
+    for layer in walk(model):
+        cls = MASKED_LAYERS.get(type(layer))
+        if cls is not None and issubclass(cls, MaskedKernel):
+            for name in cls.kernels_of(layer):
+                raw = _raw(layer, name)
+                kernels[id(raw)] = raw
+                users.setdefault(id(raw), []).append(layer.name)
+    for part in models_in(model):
+        for operation in getattr(part, "operations", ()):
+            for node in operation._inbound_nodes:
+                # A tensor operation on the variable itself, as `@ kernel.T`.
+                arguments = (node.arguments.args, node.arguments.kwargs)
+                for value in keras.tree.flatten(arguments):
+                    if isinstance(value, keras.Variable):
+                        users.setdefault(id(value), []).append(operation.name)
+    shared = [
+        f"{raw.path} (in {', '.join(users[i])})"
+        for i, raw in kernels.items()
+        if len(users[i]) > 1 and i not in excluded
+    ]
+    if shared:
+        raise ValueError(
+            "`model` must use each kernel in the one layer that holds it. "
+            f"Received: {'; '.join(shared)}. Call that layer twice, or "
+            "mask_model(exclude=...) the kernel."
+        )
+
+
 def _unreachable(layer, excluded):
     kind = type(layer).__name__
     if isinstance(layer, keras.layers.TFSMLayer):
@@ -208,11 +251,17 @@ def _unreachable(layer, excluded):
         return f"{kind}, {kernels[0].path}"
     if issubclass(cls, MaskedKernel):
         if not layer.built:
-            return f"{kind}, not built: call the model on a batch first"
+            return f"{kind}, not built: no call of the model has reached it"
         for name in cls.kernels_of(layer):
             raw = _raw(layer, name)
             if not isinstance(raw, keras.Variable):
                 return f"{kind}, whose `{name}` is no variable"
+        if not cls.__module__.startswith(__package__):
+            # A registered class: a bias may have two dimensions.
+            named = {id(_raw(layer, name)) for name in cls.kernels_of(layer)}
+            for v in kernels:
+                if id(v) not in named and v.name != "bias":
+                    return f"{kind}, registered without {v.path}"
     return None
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from numbers import Real
 
 from tf_lottery.masks.mask import Mask
 from tf_lottery.masks.select import check_collapse
@@ -247,18 +246,18 @@ def check_target(sparsity: float, scope: str, collapse: str = "stop") -> None:
     """Raises ValueError unless these name something that can be pruned to."""
     check_scope(scope)
     check_collapse(collapse)
-    if not 0 <= sparsity < 1:
+    if not (isinstance(sparsity, Real) and 0 <= sparsity < 1):
         raise ValueError(
-            f"`sparsity` must be in [0, 1). Received: sparsity={sparsity}. "
+            f"`sparsity` must be in [0, 1). Received: sparsity={sparsity!r}. "
             "Give the fraction of weights to remove, not a percentage."
         )
 
 
 def check_rate(name: str, rate: float) -> None:
     """Raises ValueError unless `rate` is a fraction in (0, 1)."""
-    if not (np.isfinite(rate) and 0 < rate < 1):
+    if not (isinstance(rate, Real) and 0 < rate < 1):
         raise ValueError(
-            f"`{name}` must be in (0, 1). Received: {name}={rate}. Give the "
+            f"`{name}` must be in (0, 1). Received: {name}={rate!r}. Give the "
             "fraction of surviving weights that a round removes; to keep "
             "layers dense use exclude."
         )

@@ -78,6 +78,18 @@ class Ticket:
     architecture: str | None = None
     source: str | None = None
 
+    def __repr__(self) -> str:
+        numbers = ", ".join(
+            f"{k}={v:.4g}"
+            for k, v in self.metrics.items()
+            if isinstance(v, (int, float))
+        )
+        return (
+            f"Ticket(level {self.level}, {self.mask.kept:,} of "
+            f"{self.mask.size:,} weights kept"
+            + (f", {numbers})" if numbers else ")")
+        )
+
     def __post_init__(self) -> None:
         for name in ("rewind", "trained"):
             # A search goes on from these arrays after it has yielded them.
