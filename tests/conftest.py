@@ -31,7 +31,9 @@ def pytest_configure(config):
         "ignore:__array__ implementation doesn't accept a copy keyword"
         ":DeprecationWarning",
     )
-    config.addinivalue_line("markers", "slow: takes more than ten seconds")
+    config.addinivalue_line(
+        "markers", "slow: left out by default, for time; `-m slow` runs them"
+    )
     config.addinivalue_line(
         "markers", "real_data: needs a TFDS data set on this machine"
     )

@@ -286,7 +286,6 @@ SCRIPT = """
 """
 
 
-@pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_a_level(python, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))

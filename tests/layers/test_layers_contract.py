@@ -249,6 +249,7 @@ def test_saved_model_serves_the_same(case, tmp_path):
     )
 
 
+@pytest.mark.slow
 @any_backend
 def test_xla(case):
     if case.like:

@@ -158,7 +158,10 @@ if hasattr(optimizers, "MultiOptimizer"):
 each_case = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name.count("+") > 1 else [any_backend])
+        pytest.param(
+            name,
+            marks=pytest.mark.slow if name.count("+") > 1 else any_backend,
+        )
         for name in CASES
     ],
 )
