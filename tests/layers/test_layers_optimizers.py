@@ -155,13 +155,11 @@ if hasattr(optimizers, "MultiOptimizer"):
     )
 
 # Where every step is compiled, bundles would take minutes.
+slow = pytest.mark.slow
 each_case = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            name,
-            marks=pytest.mark.slow if name.count("+") > 1 else any_backend,
-        )
+        pytest.param(name, marks=slow if name.count("+") > 1 else any_backend)
         for name in CASES
     ],
 )
