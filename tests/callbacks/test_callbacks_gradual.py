@@ -150,6 +150,8 @@ def test_executions_of_several_steps_give_the_same_masks(make, fit, recorders):
     assert kept[0] == kept[1]
 
 
+# Keras says so of the last execution of an epoch that does not fill one, and
+# of a source whose length it finds out by reading it.
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_executions_that_miss_a_step_are_refused(make, fit):
     model = make(steps_per_execution=4)
@@ -187,6 +189,8 @@ def of_kind(kind, x, y):
     return known
 
 
+# Keras says so of the last execution of an epoch that does not fill one, and
+# of a source whose length it finds out by reading it.
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("kind", ["generator", "known", "unknown length"])
 def test_any_source_of_data(make, data, recorder, kind):

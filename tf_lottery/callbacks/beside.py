@@ -9,6 +9,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from tf_lottery.layers import inner_optimizers
+
 
 def callbacks_beside(callback: keras.callbacks.Callback) -> list:
     """Returns the other callbacks of the same `fit`.
@@ -44,9 +46,9 @@ def refuse_beside(
 
 def batches_per_update(model: keras.Model) -> int:
     """Returns how many batches the optimizer accumulates in one update."""
-    optimizer = model.optimizer
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return getattr(inner, "gradient_accumulation_steps", None) or 1
+    outer = model.optimizer
+    optimizers = inner_optimizers(outer) or [outer]
+    return getattr(optimizers[0], "gradient_accumulation_steps", None) or 1
 
 
 def check_execution(model: keras.Model, name: str, steps: int) -> None:

@@ -93,6 +93,8 @@ class GradualPruning(keras.callbacks.Callback):
         self.collapse = collapse
         self.seed = seed
         self._asked: int | None = None
+        # Of an epoch without a batch nothing is said.
+        self._batches = -1
         self._training = False
 
     def on_train_begin(self, logs=None):

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from tf_lottery.layers import inner_optimizers
+
 
 @keras.saving.register_keras_serializable("tf_lottery")
 class OffsetSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -71,7 +73,8 @@ class OffsetSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 the offset change.
         """
         found = []
-        for optimizer in _inner(model.optimizer):
+        outer = model.optimizer
+        for optimizer in inner_optimizers(outer) or [outer]:
             schedule = optimizer._learning_rate
             if not isinstance(
                 schedule, keras.optimizers.schedules.LearningRateSchedule
@@ -90,10 +93,3 @@ class OffsetSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 model.make_train_function(force=True)
             found.append(schedule)
         return found
-
-
-def _inner(optimizer):
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:
-        return [inner]
-    return getattr(optimizer, "optimizers", None) or [optimizer]

@@ -75,11 +75,11 @@ def mask_model(
             "masked already. Use it as it is, or strip_masks it first."
         )
     named_variables(model)  # Raises where the model is not built.
-    # Before the copy, whose own errors would come first.
-    check_kernels(model, exclude)
     if in_place is None:
         in_place = why_not_copied(model) is not None
     if not in_place:
+        # Before the copy, whose own errors would come first.
+        check_kernels(model, exclude)
         model = copy_model(model)
     convert_model(model, exclude)
     return model
@@ -113,8 +113,8 @@ def strip_masks(
 
     Args:
         model: a model that `mask_model` returned.
-        in_place: True changes the model itself, False a copy; by default as
-            `mask_model` chose.
+        in_place: True changes the model itself, False a copy; by default a
+            model that can be copied is, however it was given its masks.
 
     Returns:
         A model of stock layers with the same outputs, that needs this library

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import keras
-
 from tf_lottery.layers.masked import MASKED_LAYERS
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked import MaskedKernel
@@ -37,23 +33,3 @@ class MaskedInside(Masked):
                     cls.convert(layer, dense)
             else:
                 cls.convert(layer, self.dense_kernels)
-
-    @classmethod
-    def convert(
-        cls, layer: keras.layers.Layer, dense_kernels: Iterable[str] = ()
-    ) -> None:
-        """Turns a stock layer, and those inside, into masked ones, in place.
-
-        Args:
-            layer: of the stock class, built or not.
-            dense_kernels: names of kernels inside that get no mask.
-        """
-        layer.__class__ = cls
-        if dense_kernels:
-            layer.dense_kernels = tuple(dense_kernels)
-        layer.add_masks()
-
-    def revert(self) -> None:
-        """Turns this layer, but not those inside, into the stock class."""
-        self.__dict__.pop("dense_kernels", None)
-        self.__class__ = self.stock_class

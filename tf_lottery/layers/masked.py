@@ -69,11 +69,15 @@ class Masked:
             layer: of the stock class, built or not.
             dense_kernels: names of kernels that get no mask.
         """
-        raise NotImplementedError
+        layer.__class__ = cls
+        if dense_kernels:
+            layer.dense_kernels = tuple(dense_kernels)
+        layer.add_masks()
 
     def revert(self) -> None:
-        """Turns the layer back into the stock class, in place."""
-        raise NotImplementedError
+        """Turns the layer, not those inside, back into the stock class."""
+        self.__dict__.pop("dense_kernels", None)
+        self.__class__ = self.stock_class
 
 
 def _masked_build(stock_build: Callable) -> Callable:
@@ -224,16 +228,13 @@ class MaskedKernel(Masked):
             layer: of the stock class, built or not.
             dense_kernels: names of kernels that get no mask.
         """
-        layer.__class__ = cls
-        if dense_kernels:
-            layer.dense_kernels = tuple(dense_kernels)
         for name, raw in cls._raw_names.items():
             if name in layer.__dict__:
                 layer.__dict__[raw] = layer.__dict__.pop(name)
         # Keras bound the stock one; without it the class's own is found.
         if "quantize" in layer.__dict__:
             layer.__dict__[_STOCK_QUANTIZE] = layer.__dict__.pop("quantize")
-        layer.add_masks()
+        super().convert(layer, dense_kernels)
         if not layer.built:
             _mask_once_built(layer)
 
@@ -247,8 +248,7 @@ class MaskedKernel(Masked):
             # Past Layer.__delattr__, which collects garbage every time.
             super(keras.layers.Layer, self).__delattr__(f"{name}_mask")
         raw_names = type(self)._raw_names
-        self.__dict__.pop("dense_kernels", None)
-        self.__class__ = self.stock_class
+        super().revert()
         for name, raw in raw_names.items():
             if raw != f"_{name}" and raw in self.__dict__:
                 self.__dict__[name] = self.__dict__.pop(raw)

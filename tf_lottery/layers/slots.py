@@ -99,7 +99,7 @@ def reset_optimizer(
                 "not have. Build a new optimizer for another model."
             )
     for part in _parts(optimizer):
-        if _inside(part):
+        if inner_optimizers(part):
             part._iterations.assign(0)
             if hasattr(part, "dynamic_scale"):
                 part.step_counter.assign(0)
@@ -137,19 +137,21 @@ def _held(value):
     return [v for v in items if isinstance(v, keras.Variable)]
 
 
-def _inside(optimizer):
-    """The optimizers that one that wraps others steps with."""
+def inner_optimizers(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.optimizers.Optimizer]:
+    """Returns the optimizers that one that wraps others steps with."""
     inner = getattr(optimizer, "inner_optimizer", None)
-    return (
-        getattr(optimizer, "optimizers", ()) if inner is None else (inner,)
-    )
+    if inner is not None:
+        return [inner]
+    return list(getattr(optimizer, "optimizers", ()))
 
 
 def _parts(optimizer):
     """The optimizers that hold the slots, inside those that wrap them."""
     if optimizer is None or not optimizer.built:
         return
-    for part in _inside(optimizer):
+    for part in inner_optimizers(optimizer):
         yield from _parts(part)
     # What wraps may hold slots of its own: averages, accumulated gradients.
     if hasattr(optimizer, "_trainable_variables"):
