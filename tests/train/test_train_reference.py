@@ -176,7 +176,7 @@ def test_an_epoch_sees_every_example_at_most_once(make_net, make_trainer):
     """The order itself, where an epoch ends in the middle of a call."""
     trainer = make_trainer(make_net())
     assert trainer.steps_per_epoch == PER_EPOCH
-    order = trainer._batches(4, 14, seed=3)
+    order = trainer._order.batches(4, 14, seed=3)
     assert order.tolist() == [b.tolist() for b in batches(3, 4, 14)]
     epoch = order[2:8].ravel()
     assert len(set(epoch.tolist())) == PER_EPOCH * BATCH

@@ -1,21 +1,27 @@
 """Training under a `tf.distribute` strategy."""
 
+from tf_lottery.train.checkpoint import Checkpoint
 from tf_lottery.train.evaluate import Evaluation
 from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.loop import Trainer
-from tf_lottery.train.loop import TrainingSettings
 from tf_lottery.train.optimizers import OPTIMIZERS
 from tf_lottery.train.optimizers import check_optimizer
 from tf_lottery.train.optimizers import make_optimizer
+from tf_lottery.train.settings import TrainingSettings
+from tf_lottery.train.signals import Stopped
+from tf_lottery.train.signals import stop_signals
 from tf_lottery.train.strategy import make_strategy
 
 __all__ = [
+    "Checkpoint",
     "Evaluation",
     "OPTIMIZERS",
+    "Stopped",
     "Trainer",
     "TrainingSettings",
     "check_optimizer",
     "make_optimizer",
     "make_strategy",
+    "stop_signals",
     "summarize",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,41 +12,31 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery import seeds
-from tf_lottery.schedules import LearningRate
-from tf_lottery.step import Step
+from tf_lottery.layers import apply_masks
+from tf_lottery.layers import get_state
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import masked_kernels
+from tf_lottery.layers import set_state
+from tf_lottery.train.checkpoint import Checkpoint
+from tf_lottery.train.checkpoint import Snapshot
 from tf_lottery.train.evaluate import Evaluation
 from tf_lottery.train.evaluate import Evaluator
 from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.optimizers import DECOUPLED
 from tf_lottery.train.optimizers import OptimizerSnapshot
 from tf_lottery.train.optimizers import make_optimizer
+from tf_lottery.train.order import DataOrder
+from tf_lottery.train.settings import TrainingSettings
+from tf_lottery.train.signals import Stopped
+from tf_lottery.train.steps import compile_steps
 from tf_lottery.train.strategy import use_xla
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingSettings:
-    """How a network is trained; the same at every level and branch.
-
-    Args:
-        train_steps: the whole budget, of which training from step k uses the
-            steps from k on.
-        batch_size: examples per step, over all replicas.
-        eval_every: between evaluations on the validation and test sets.
-        optimizer: name of the optimizer.
-        learning_rate: schedule.
-        momentum: of `sgd`.
-        weight_decay: coefficient of L2 regularisation (decoupled for adamw).
-        jit: `"auto"`, `"on"` or `"off"`.
-    """
-
-    train_steps: Step = Step(3000)
-    batch_size: int = 60
-    eval_every: Step = Step(100)
-    optimizer: str = "adam"
-    learning_rate: LearningRate = LearningRate(1.2e-3)
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    jit: str = "auto"
+# A compiled call is to last about this long: so often the progress is told,
+# a checkpoint can be written and a signal is heeded.
+_CALL_SECONDS = 2.0
+# Longest call, in steps: what its arrays of examples and rates hold.
+_CALL_STEPS = 1000
 
 
 class Trainer:
@@ -68,6 +58,8 @@ class Trainer:
         preprocess: from a batch of stored examples to the model's inputs, in
             TensorFlow operations.
         strategy: a `tf.distribute.Strategy`; one device by default.
+        augment: changes the stored examples of a training batch, as a
+            function of seed and step; `data.FlipCrop` for example.
         on_step: called with `(step, rows)` after every compiled call, where
             `rows` are the evaluations made there.
 
@@ -94,6 +86,7 @@ class Trainer:
         *,
         preprocess: Callable = lambda x: tf.cast(x, tf.float32),
         strategy: tf.distribute.Strategy | None = None,
+        augment: Any = None,
         on_step: Callable[[int, Sequence[Evaluation]], None] | None = None,
     ):
         if keras.backend.backend() != "tensorflow":
@@ -106,17 +99,20 @@ class Trainer:
         self.settings = settings
         self.on_step = on_step or (lambda step, rows: None)
         self._strategy = strategy or tf.distribute.get_strategy()
-        self._x, self._y = map(tf.constant, splits["train"])
-        self._size = int(self._x.shape[0])
-        self._last_order: tuple[Any, np.ndarray] = (None, np.zeros(0))
-        self._check_settings(splits)
-        self.steps_per_epoch = self._size // settings.batch_size
-        self.train_steps = settings.train_steps.steps(self.steps_per_epoch)
-        # Never longer than the training: a call's arrays are of this length.
-        self._eval_every = min(
-            settings.eval_every.steps(self.steps_per_epoch),
-            max(self.train_steps, 1),
+        x, y = map(tf.constant, splits["train"])
+        self._size = int(x.shape[0])
+        settings.check(
+            splits, self._size, self._strategy.num_replicas_in_sync
         )
+        self._order = DataOrder(self._size, settings.batch_size)
+        self.steps_per_epoch = self._order.steps_per_epoch
+        self.train_steps = settings.train_steps.steps(self.steps_per_epoch)
+        self._eval_every = settings.eval_every.steps(self.steps_per_epoch)
+        # Never longer than the training: a call's arrays are of this length.
+        self._longest = max(
+            1, min(self._eval_every, self.train_steps, _CALL_STEPS)
+        )
+        self._call_steps = self._longest
         self._loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=not _gives_probabilities(model), reduction=None
         )
@@ -130,7 +126,19 @@ class Trainer:
             self._optimizer.build(model.trainable_variables)
         self._fresh = OptimizerSnapshot(self._optimizer)
         jit = use_xla(settings.jit, model, self._strategy)
-        self._run = self._compile(preprocess, jit)
+        decoupled = settings.optimizer in DECOUPLED
+        self._run = compile_steps(
+            model,
+            self._optimizer,
+            self._loss,
+            (x, y),
+            batch_size=settings.batch_size,
+            preprocess=preprocess,
+            strategy=self._strategy,
+            augment=augment,
+            weight_decay=0.0 if decoupled else settings.weight_decay,
+            jit=jit,
+        )
         self._evaluate = Evaluator(model, self._loss, preprocess, jit=jit)
         self._staged = {k: self._evaluate.stage(*v) for k, v in splits.items()}
 
@@ -143,10 +151,14 @@ class Trainer:
         start_step: int = 0,
         at_rewind_step: tuple[int, Callable[[], None]] | None = None,
         last_rate: bool = False,
+        checkpoint: Checkpoint | None = None,
+        stopping: Callable[[], int] = lambda: 0,
     ) -> dict[str, Any]:
         """Trains the model, in place, from `start_step` to the last step.
 
         The optimizer starts new; the learning rate is that of `start_step`.
+        Where `checkpoint` has a snapshot of this training, it goes on from
+        there instead, to the very same end.
 
         Args:
             model: the trainer's own model, holding the weights to start from.
@@ -157,6 +169,9 @@ class Trainer:
                 model has taken k steps.
             last_rate: train at the schedule's last learning rate throughout
                 (fine-tuning).
+            checkpoint: where to keep snapshots, and to look for one.
+            stopping: asked after every compiled call; another answer than 0
+                ends the training, with a snapshot.
 
         Returns:
             `train_steps`, and loss and accuracy at the end and at early
@@ -165,6 +180,7 @@ class Trainer:
 
         Raises:
             RuntimeError: a loss is not finite.
+            Stopped: `stopping` said so.
             ValueError: another model, or `start_step` after the last step.
         """
         if model is not self.model:
@@ -178,63 +194,103 @@ class Trainer:
                 f"steps of training. Received: start_step={start_step}. Train "
                 "for more steps."
             )
+        if is_masked(model):
+            # The loop relies on it, and the weights may be the caller's.
+            apply_masks(model)
         self._fresh.restore()
         self._seed_generators(seed)
         self.rows: list[Evaluation] = []
+        self._rewound: dict[str, np.ndarray] = {}
         step = start_step
-        while True:
-            if at_rewind_step and step == at_rewind_step[0]:
-                at_rewind_step[1]()
-            new = []
-            if step % self._eval_every == 0 or step == self.train_steps:
-                for split in ("validation", "test"):
-                    new.append(self._evaluation(step, split))
-            if step == self.train_steps:
-                new.append(self._evaluation(step, "train"))
-            for row in new:
-                _check_finite(row.loss, row.split, level, f"at step {step}")
-            self.rows += new
-            self.on_step(step, new)
-            if step == self.train_steps:
-                break
+        snapshot = checkpoint.load() if checkpoint else None
+        if snapshot and self._resume(snapshot, at_rewind_step):
+            step = snapshot.step
+            self.on_step(step, self.rows)
+        else:
+            self._arrive(step, level, at_rewind_step)
+        while step < self.train_steps:
             stop = self._next_stop(step, at_rewind_step)
+            began = time.monotonic()
             loss = self.advance(step, stop, seed=seed, last_rate=last_rate)
+            rate = (time.monotonic() - began) / (stop - step)
+            self._call_steps = max(1, int(_CALL_SECONDS / max(rate, 1e-6)))
             when = f"between steps {step} and {stop}"
             _check_finite(loss, "training", level, when)
             step = stop
+            self._arrive(step, level, at_rewind_step)
+            number = step < self.train_steps and stopping()
+            if checkpoint and (number or checkpoint.due()):
+                checkpoint.save(self._snapshot(step))
+            if number:
+                raise Stopped(number, step, bool(checkpoint))
         steps = self.train_steps - start_step
         return {"train_steps": steps, **summarize(self.rows)}
 
-    def _check_settings(self, splits: Mapping[str, Any]) -> None:
-        missing = {"validation", "test"} - set(splits)
-        if missing:
-            raise ValueError(
-                "`splits` must hold train, validation and test. Received: "
-                f"splits={sorted(splits)}. Add {', '.join(sorted(missing))}."
-            )
-        if self.settings.eval_every.count == 0:
-            raise ValueError(
-                "`eval_every` must be at least one step. Received: "
-                f"eval_every={self.settings.eval_every}. Use for example "
-                "'100it'."
-            )
-        batch = self.settings.batch_size
-        replicas = self._strategy.num_replicas_in_sync
-        if not 0 < batch <= self._size:
-            raise ValueError(
-                "`batch_size` must be between 1 and the number of training "
-                f"examples. Received: batch_size={batch} for {self._size} "
-                "examples. Choose a smaller batch."
-            )
-        if batch % replicas:
-            raise ValueError(
-                f"`batch_size` must be a multiple of the {replicas} replicas."
-                f" Received: batch_size={batch}. It is the global batch."
-            )
+    def _arrive(self, step: int, level: int, at_rewind_step: Any) -> None:
+        """Does what is due when the model has taken `step` steps."""
+        if at_rewind_step and step == at_rewind_step[0]:
+            self._rewound = get_state(self.model)
+            at_rewind_step[1]()
+        new = []
+        if step % self._eval_every == 0 or step == self.train_steps:
+            for split in ("validation", "test"):
+                new.append(self._evaluation(step, split))
+        if step == self.train_steps:
+            new.append(self._evaluation(step, "train"))
+        for row in new:
+            _check_finite(row.loss, row.split, level, f"at step {step}")
+        self.rows += new
+        self.on_step(step, new)
+
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        """The variables of a snapshot, by group and name."""
+        masks = masked_kernels(self.model)
+        slots = self._optimizer.variables
+        return {
+            "mask": {path: mask for path, (_, mask) in masks.items()},
+            "optimizer": {str(i): v for i, v in enumerate(slots)},
+        }
+
+    def _snapshot(self, step: int) -> Snapshot:
+        groups = {
+            "model": get_state(self.model),
+            "rewind": self._rewound,
+            **self._groups(),
+        }
+        arrays = {
+            f"{group}:{name}": np.array(np.asarray(value))
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
+        return Snapshot(step, list(self.rows), arrays)
+
+    def _resume(self, snapshot: Snapshot, at_rewind_step: Any) -> bool:
+        """Puts a snapshot's state in place; False where it does not fit."""
+        groups: dict[str, dict[str, np.ndarray]] = {}
+        for name, value in snapshot.arrays.items():
+            group, _, name = name.partition(":")
+            groups.setdefault(group, {})[name] = value
+        here = self._groups()
+        masks = groups.get("mask", {})
+        if masks.keys() != here["mask"].keys() or not all(
+            np.array_equal(np.asarray(here["mask"][k]), masks[k])
+            for k in masks
+        ):
+            return False
+        self._rewound = groups.get("rewind", {})
+        if at_rewind_step and self._rewound:
+            set_state(self.model, self._rewound)
+            at_rewind_step[1]()
+        set_state(self.model, groups["model"])
+        for name, variable in here["optimizer"].items():
+            variable.assign(groups["optimizer"][name])
+        self.rows = list(snapshot.rows)
+        return True
 
     def _next_stop(self, step, at_rewind_step) -> int:
         stops = [(step // self._eval_every + 1) * self._eval_every]
         stops += [self.train_steps]
+        stops += [step + min(self._longest, self._call_steps)]
         if at_rewind_step and at_rewind_step[0] > step:
             stops.append(at_rewind_step[0])
         return min(stops)
@@ -258,7 +314,8 @@ class Trainer:
 
         Args:
             start: first step.
-            stop: one past the last step; at most `eval_every` further.
+            stop: one past the last step; at most `eval_every`, and at most
+                1,000, further.
             seed: of the data order.
             last_rate: as in `__call__`.
 
@@ -266,9 +323,9 @@ class Trainer:
             The mean training loss of these steps.
         """
         # Padded to one length, so that one compiled loop serves all calls.
-        length = self._eval_every
+        length = self._longest
         order = np.zeros((length, self.settings.batch_size), np.int32)
-        order[: stop - start] = self._batches(start, stop, seed)
+        order[: stop - start] = self._order.batches(start, stop, seed)
         rates = np.zeros(length, np.float32)
         last = self.train_steps - 1
         rates[: stop - start] = self.settings.learning_rate.values(
@@ -277,78 +334,13 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
         )
         total = self._run(
-            tf.constant(order), tf.constant(rates), tf.constant(stop - start)
+            tf.constant(order),
+            tf.constant(rates),
+            tf.constant(stop - start),
+            tf.constant(start),
+            tf.constant(seeds.derive(seed, "augment")),
         )
         return float(total) / (stop - start)
-
-    def _order(self, seed: int, epoch: int) -> np.ndarray:
-        # Kept: an epoch is longer than a call, and sorting takes time.
-        if self._last_order[0] != (seed, epoch):
-            order = seeds.permutation(self._size, seed, "order", epoch)
-            self._last_order = ((seed, epoch), order)
-        return self._last_order[1]
-
-    def _batches(self, start: int, stop: int, seed: int) -> np.ndarray:
-        per_epoch = self.steps_per_epoch
-        batch = self.settings.batch_size
-        parts = []
-        for epoch in range(start // per_epoch, (stop - 1) // per_epoch + 1):
-            order = self._order(seed, epoch)[: per_epoch * batch]
-            order = order.reshape(per_epoch, batch)
-            low = max(start - epoch * per_epoch, 0)
-            parts.append(order[low : stop - epoch * per_epoch])
-        return np.concatenate(parts)
-
-    def _compile(self, preprocess: Callable, jit: bool) -> Callable:
-        model, optimizer, strategy = self.model, self._optimizer, self._strategy
-        replicas = strategy.num_replicas_in_sync
-        batch = self.settings.batch_size
-        local = batch // replicas
-        decay = self.settings.weight_decay
-        if self.settings.optimizer in DECOUPLED:
-            decay = 0.0
-
-        def one_step(index):
-            replica = tf.distribute.get_replica_context()
-            first = replica.replica_id_in_sync_group * local
-            index = index[first : first + local] if replicas > 1 else index
-            x = preprocess(tf.gather(self._x, index))
-            y = tf.gather(self._y, index)
-            weights = model.trainable_variables
-            with tf.GradientTape() as tape:
-                outputs = tf.cast(model(x, training=True), tf.float32)
-                # The optimizer sums gradients over replicas, so each gives
-                # its share of the mean over the global batch.
-                loss = tf.reduce_sum(self._loss(y, outputs)) / batch
-                for extra in model.losses:
-                    loss += tf.cast(extra, tf.float32) / replicas
-            gradients = tape.gradient(loss, weights)
-            if decay:
-                gradients = [
-                    g
-                    if g is None
-                    else g + decay / replicas * tf.cast(w.value, g.dtype)
-                    for g, w in zip(gradients, weights)
-                ]
-            optimizer.apply(gradients, weights)
-            return loss
-
-        # A function of its own: a name first bound inside a loop becomes a loop
-        # variable of AutoGraph's, which XLA refuses ("loop condition should
-        # be (pred[])").
-        def loop_body(index, rate):
-            optimizer.learning_rate = rate
-            losses = strategy.run(one_step, args=(index,))
-            return strategy.reduce("SUM", losses, axis=None)
-
-        @tf.function(jit_compile=jit)
-        def run(order, rates, count):
-            total = tf.zeros(())
-            for i in tf.range(count):
-                total += loop_body(order[i], rates[i])
-            return total
-
-        return run
 
 
 def _check_finite(loss: float, name: str, level: int, when: str) -> None:
