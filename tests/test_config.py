@@ -54,6 +54,7 @@ CONTRACT = {
     "plan": False,
     "quiet": False,
     "log_file": None,
+    "checkpoint_every": 60.0,
     "debug": False,
 }
 # Fields whose value does not make another experiment.

@@ -177,6 +177,11 @@ class Config:
     output_dir: str = flag(
         "runs", "Where run directories are made.", identity=False
     )
+    checkpoint_every: float = flag(
+        60.0,
+        "Seconds between two saves of the state of the training under way.",
+        identity=False,
+    )
     export: str | None = flag(
         None,
         "Levels to write as SavedModel: all, last, or numbers such as 0,7.",
@@ -289,6 +294,10 @@ class Config:
         config = self.resolved()
         values: dict[str, Any] = {"format": FORMAT}
         for field in dataclasses.fields(config):
+            # It changes nothing that is found, and config.json's fields are
+            # what others recompute the fingerprint from.
+            if field.name == "checkpoint_every":
+                continue
             value = getattr(config, field.name)
             if isinstance(value, Step):
                 value = str(value)
@@ -326,6 +335,7 @@ _LEAST = {
     "replicates": 1,
     "replicate": 0,
     "seed": 0,
+    "checkpoint_every": 0,
 }
 
 

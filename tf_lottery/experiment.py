@@ -148,9 +148,8 @@ class Experiment:
 
     def run(self) -> Results:
         """Trains what is not finished yet, then writes the report."""
-        say = self._progress.line
         self._store.open(self._identity, fingerprint)
-        info = self.info
+        say, info = self._progress.line, self.info
         say(
             f"{info.source}: {info.train_size:,} training, "
             f"{info.validation_size:,} validation, {info.test_size:,} test "
@@ -208,7 +207,7 @@ class Experiment:
                 self._start or get_state(self._build(replicate, "init")),
             )
         else:
-            resume = self._ticket(Key(replicate, MAIN, level - 1))
+            resume = self._store.load(Key(replicate, MAIN, level - 1))
         return search.find_tickets(
             self._model,
             functools.partial(self._train, replicate, MAIN),
@@ -233,10 +232,10 @@ class Experiment:
                 continue
             if theta is None:
                 # Only level 0 holds the weights outside the masks.
-                theta = self._ticket(Key(replicate, MAIN, 0)).rewind
+                theta = self._store.load(Key(replicate, MAIN, 0)).rewind
             name = f"{key.branch} {key.level}"
             control = analysis.CONTROLS[key.branch](
-                self._ticket(Key(replicate, MAIN, key.level)),
+                self._store.load(Key(replicate, MAIN, key.level)),
                 theta,
                 get_state(self._build(replicate, name)),
                 seeds.derive(self._seed(replicate), name),
@@ -267,14 +266,22 @@ class Experiment:
         self._key = Key(replicate, branch, level)
         self._last_step = how["start_step"]
         began = time.monotonic()
-        metrics = self._trainer(
-            model,
-            level=level,
-            last_rate=self.config.retrain == "fine_tune"
-            and branch == MAIN
-            and level > 0,
-            **how,
+        fine = self.config.retrain == "fine_tune" and branch == MAIN
+        checkpoint = train.Checkpoint(
+            self._store.checkpoint_path(self._key),
+            {"parent": self._parent_digest(self._key), "seed": how["seed"]},
+            every=self.config.checkpoint_every,
+            notice=self._progress.line,
         )
+        with train.stop_signals() as stopping:
+            metrics = self._trainer(
+                model,
+                level=level,
+                last_rate=fine and level > 0,
+                checkpoint=checkpoint,
+                stopping=stopping,
+                **how,
+            )
         self._seconds = time.monotonic() - began
         return metrics
 
@@ -301,18 +308,15 @@ class Experiment:
             **ticket.metrics,
             "train_seconds": round(self._seconds, 3),
         }
-        parent = self._parent_digest(key) or ""
-        self._digests[key] = self._store.save(
-            key, ticket, self._trainer.rows, row, parent
-        )
+        parent, rows = self._parent_digest(key) or "", self._trainer.rows
+        self._digests[key] = self._store.save(key, ticket, rows, row, parent)
         self._write_results()
-        early = f"{row['early_stop_step']:,}"
-        if row["early_stop_censored"]:
-            early = f">= {early}"
+        least = ">= " if row["early_stop_censored"] else ""
         self._progress.line(
             f"{key}: {mask.kept:,} weights "
             f"({report.density_percent(mask.density)} %), test "
-            f"{row['test_accuracy']:.2%}; early stop at {early}, test "
+            f"{row['test_accuracy']:.2%}; early stop at {least}"
+            f"{row['early_stop_step']:,}, test "
             f"{row['early_stop_test_accuracy']:.2%}"
         )
 
@@ -340,9 +344,6 @@ class Experiment:
         if key.level == 0:
             return ""
         return self._digest(dataclasses.replace(key, level=key.level - 1))
-
-    def _ticket(self, key: Key) -> Ticket:
-        return self._store.load(key)
 
     def _build(self, replicate: int, purpose: str) -> keras.Model:
         """A dense network with initial weights of their own seed."""
@@ -381,7 +382,7 @@ class Experiment:
                 continue
             path = os.path.join(self._store.level_path(key), "saved_model")
             if not os.path.isfile(os.path.join(path, "saved_model.pb")):
-                export.export_saved_model(self._ticket(key), path)
+                export.export_saved_model(self._store.load(key), path)
                 self._progress.line(f"SavedModel: {path}")
 
     def _report(self) -> Results:
@@ -389,9 +390,8 @@ class Experiment:
         results = load_results(self.run_dir)
         figure = os.path.join(self.run_dir, "report", "accuracy.png")
         title = f"{self.config.model} on {self.config.dataset}"
-        report.save_figure(
-            report.accuracy_figure(results.rows, title=title), figure
-        )
+        drawn = report.accuracy_figure(results.rows, title=title)
+        report.save_figure(drawn, figure)
         self._progress.result(
             f"\n{results.table()}\n\n{results.finding()}\n\n"
             f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"

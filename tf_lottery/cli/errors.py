@@ -26,13 +26,19 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
     outcome = types.SimpleNamespace(status=0, debug=debug)
     try:
         yield outcome
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        # One that a training answered by saving its state says more.
+        number = getattr(stop, "number", 2)
+        kept = "Finished levels are kept"
+        if number != 2:
+            kept = f"Stopped by signal {number}. {kept}"
+        if getattr(stop, "saved", False):
+            kept += f", and the training under way up to step {stop.step:,}"
         print(
-            "\nInterrupted. Finished levels are kept: run the same command "
-            "again to go on.",
+            f"\nInterrupted. {kept}: run the same command again to go on.",
             file=sys.stderr,
         )
-        outcome.status = 130
+        outcome.status = 128 + number
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -42,6 +42,7 @@ __all__ = [
     "mixes_state",
     "mixes_weights",
     "neutral_slots",
+    "raw_kernels",
     "register_layer",
     "reset_optimizer",
     "set_mask",

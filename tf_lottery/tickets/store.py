@@ -7,6 +7,7 @@ made from, so a level whose parent turns out different is not reused.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import glob
@@ -26,6 +27,7 @@ from tf_lottery.tickets.verify import file_digest
 from tf_lottery.tickets.verify import json_digest
 
 _LEVEL = "level.json"
+_CHECKPOINT = "checkpoint.npz"
 _CONFIG = "config.json"
 _TICKET = "ticket/ticket.json"
 _FILES = {"metrics.csv", _TICKET} | {
@@ -108,6 +110,10 @@ class RunDirectory:
             f"level_{key.level:02d}",
         )
 
+    def checkpoint_path(self, key: Key) -> str:
+        """Returns the file of a training under way; `save` removes it."""
+        return os.path.join(self.level_path(key), _CHECKPOINT)
+
     def ticket_path(self, key: Key) -> str:
         """Returns the folder of a level's ticket."""
         return os.path.join(self.level_path(key), "ticket")
@@ -161,6 +167,8 @@ class RunDirectory:
         summary["sha256"] = json_digest(summary)
         text = json.dumps(summary, indent=1) + "\n"
         replace_file(os.path.join(folder, _LEVEL), text.encode())
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.checkpoint_path(key))
         return files[_TICKET]
 
     def _check_inside(self, folder: str) -> None:

@@ -106,7 +106,9 @@ class Checkpoint:
     def load(self) -> Snapshot | None:
         """Returns the snapshot of this very training, or None."""
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with open(self.path, "rb") as file:
+                data = io.BytesIO(file.read())
+            with np.load(data, allow_pickle=False) as file:
                 header = json.loads(file[_HEADER].tobytes())
                 names = json.loads(file["names"].tobytes())
                 arrays = {k: file[str(i)] for i, k in enumerate(names)}

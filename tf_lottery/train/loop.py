@@ -68,6 +68,7 @@ class Trainer:
             than the training set; a split is missing; `eval_every` is 0.
 
     Example:
+        >>> from tf_lottery import Step
         >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
         >>> data = (x, (x[:, 0] > 0).astype("int32"))
         >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
