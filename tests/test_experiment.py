@@ -15,7 +15,10 @@ COLUMNS = [
     "prunable_weights", "test_accuracy", "test_loss", "val_accuracy",
     "val_loss", "train_accuracy", "early_stop_step",
     "early_stop_test_accuracy", "early_stop_censored", "train_steps",
-    "train_seconds",
+    "train_seconds", "train_examples", "train_flops", "train_effective_flops",
+    "inference_flops", "inference_effective_flops", "search_steps",
+    "search_examples", "search_flops", "search_effective_flops",
+    "search_seconds", "break_even_examples",
 ]
 COUNTS = [50_200, 40_260, 32_298]
 # Kernels of 64 x 300, 300 x 100 and 100 x 10 at 20, 20 and 10 % per round.
@@ -46,6 +49,35 @@ def test_results_have_the_contracts_columns_and_counts(whole):
         assert 0.5 < float(row["test_accuracy"]) < 1
         assert float(row["train_seconds"]) > 0
         assert int(row["early_stop_step"]) in (0, 20, 40, 60)
+
+
+def test_costs_by_hand(whole):
+    # 60 steps of 60 examples; 2 FLOPs a weight, three passes in training.
+    rows = {
+        (r["branch"], r["level"]): r for r in tfl.load_results(whole.path).rows
+    }
+    examples, dense = 60 * 60, 2 * 50_200
+    search = 0
+    for level, kept in enumerate(COUNTS):
+        main = rows["main", level]
+        assert main["train_examples"] == examples
+        assert main["inference_flops"] == dense
+        assert main["inference_effective_flops"] == 2 * kept
+        assert main["train_flops"] == 3 * dense * examples
+        assert main["train_effective_flops"] == 3 * 2 * kept * examples
+        search += main["train_effective_flops"]
+        assert main["search_effective_flops"] == search
+        assert main["search_flops"] == (level + 1) * 3 * dense * examples
+        assert main["search_steps"] == (level + 1) * 60
+        if level:
+            # 3 * 3,600 examples trained at level 1, each saving 9,940 of
+            # 50,200 weights: after 3 * 3,600 * 40,260 / 9,940 inferences.
+            extra, saved = search - 3 * dense * examples, dense - 2 * kept
+            assert main["break_even_examples"] == -(-extra // saved)
+            control = rows["reinit", level]
+            assert control["search_effective_flops"] == search
+    assert rows["main", 0]["break_even_examples"] is None
+    assert rows["main", 1]["break_even_examples"] == 43_744
 
 
 def test_results_agree_with_metrics(whole):

@@ -35,6 +35,7 @@ ROOMS = (
     "callbacks",
     "plan",
     "assembly",
+    "record",
     "experiment",
     "cli",
 )

@@ -33,6 +33,7 @@ from tf_lottery.plan import MAIN
 from tf_lottery.plan import Plan
 from tf_lottery.plan import parse_levels
 from tf_lottery.pruners import get_pruner
+from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
 from tf_lottery.tickets import Key
@@ -117,7 +118,7 @@ class Experiment:
         )
         self._store = RunDirectory(self.run_dir, progress.line)
         self._store.check(self._identity, fingerprint)
-        self._digests: dict[Key, str | None] = {}
+        self._record = Record(self._store)
         self._start = start and start.rewind
         set_state(self._model, self._start or get_state(self._model))
         self._rates: dict[str, Any] = dict(
@@ -136,7 +137,7 @@ class Experiment:
 
     def finished(self) -> set[Key]:
         """Returns the trainings that an earlier run has finished."""
-        return {key for key in self.plan.keys if self._digest(key)}
+        return {key for key in self.plan.keys if self._record.digest(key)}
 
     def tell_plan(self) -> Results:
         """Says what `run` would do; returns what is there, changes nothing."""
@@ -144,12 +145,15 @@ class Experiment:
             f"{self.plan.text(self.finished())}\n"
             f"Run directory: {self.run_dir}"
         )
-        return Results(self._store.rows(), self.run_dir)
+        return Results(self._record.rows(), self.run_dir)
 
     def run(self) -> Results:
         """Trains what is not finished yet, then writes the report."""
         self._store.open(self._identity, fingerprint)
         say, info = self._progress.line, self.info
+        self._meter = analysis.CostMeter(
+            self._model, info.input_shape, notice=say
+        )
         say(
             f"{info.source}: {info.train_size:,} training, "
             f"{info.validation_size:,} validation, {info.test_size:,} test "
@@ -269,7 +273,10 @@ class Experiment:
         fine = self.config.retrain == "fine_tune" and branch == MAIN
         checkpoint = train.Checkpoint(
             self._store.checkpoint_path(self._key),
-            {"parent": self._parent_digest(self._key), "seed": how["seed"]},
+            {
+                "parent": self._record.parent_digest(self._key),
+                "seed": how["seed"],
+            },
             every=self.config.checkpoint_every,
             notice=self._progress.line,
         )
@@ -307,10 +314,13 @@ class Experiment:
             "prunable_weights": mask.size,
             **ticket.metrics,
             "train_seconds": round(self._seconds, 3),
+            **self._meter.columns(
+                mask,
+                steps=ticket.metrics["train_steps"],
+                batch_size=self.config.batch_size,
+            ),
         }
-        parent, rows = self._parent_digest(key) or "", self._trainer.rows
-        self._digests[key] = self._store.save(key, ticket, rows, row, parent)
-        self._write_results()
+        self._record.save(key, ticket, self._trainer.rows, row)
         least = ">= " if row["early_stop_censored"] else ""
         self._progress.line(
             f"{key}: {mask.kept:,} weights "
@@ -321,29 +331,13 @@ class Experiment:
         )
 
     def _is_finished(self, key: Key) -> bool:
-        if self._digest(key) is None:
+        if self._record.digest(key) is None:
             return False
         if key in self._todo:
             # Its parent was trained again, to the same ticket.
             self._todo.remove(key)
             self._progress.advance(self.plan.steps(key))
         return True
-
-    def _digest(self, key: Key) -> str | None:
-        """Digest of a finished training's ticket, or None."""
-        if key not in self._digests:
-            parent = self._parent_digest(key)
-            if parent is None:
-                return None
-            self._digests[key] = self._store.finished(key, parent)
-        return self._digests[key]
-
-    def _parent_digest(self, key: Key) -> str | None:
-        if key.branch != MAIN:
-            return self._digest(dataclasses.replace(key, branch=MAIN))
-        if key.level == 0:
-            return ""
-        return self._digest(dataclasses.replace(key, level=key.level - 1))
 
     def _build(self, replicate: int, purpose: str) -> keras.Model:
         """A dense network with initial weights of their own seed."""
@@ -368,14 +362,6 @@ class Experiment:
             "source": self.info.source,
         }
 
-    def _write_results(self) -> None:
-        path = os.path.join(self.run_dir, "results.csv")
-        written = None
-        # Another process may finish a level in the same directory meanwhile.
-        while written != (rows := self._store.rows()):
-            report.write_results(rows, path)
-            written = rows
-
     def _export(self) -> None:
         for key in self.plan.keys:
             if key.branch != MAIN or key.level not in self._exported:
@@ -386,7 +372,7 @@ class Experiment:
                 self._progress.line(f"SavedModel: {path}")
 
     def _report(self) -> Results:
-        self._write_results()
+        self._record.write_results()
         results = load_results(self.run_dir)
         figure = os.path.join(self.run_dir, "report", "accuracy.png")
         title = f"{self.config.model} on {self.config.dataset}"

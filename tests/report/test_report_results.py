@@ -8,6 +8,15 @@ import pytest
 from tf_lottery import atomic
 from tf_lottery.report import COLUMNS, read_results, write_results
 
+COSTS = {
+    "train_examples": 3000, "train_flops": 10**17 + 1,
+    "train_effective_flops": 7, "inference_flops": 6,
+    "inference_effective_flops": 5, "search_steps": 600,
+    "search_examples": 6000, "search_flops": 2 * 10**17 + 2,
+    "search_effective_flops": 14, "search_seconds": 25.25,
+    "break_even_examples": 4,
+}
+
 
 def make_row(replicate=0, branch="main", level=0, **changes):
     row = {
@@ -17,7 +26,7 @@ def make_row(replicate=0, branch="main", level=0, **changes):
         "test_loss": 1e-17, "val_accuracy": 1 / 3, "val_loss": 5e-324,
         "train_accuracy": 1.0, "early_stop_step": 100,
         "early_stop_test_accuracy": 0.5, "early_stop_censored": False,
-        "train_steps": 300, "train_seconds": 12.5,
+        "train_steps": 300, "train_seconds": 12.5, **COSTS,
     }
     return {**row, **changes}
 
@@ -28,7 +37,11 @@ def test_columns_are_the_contract():
         "kept_weights", "prunable_weights", "test_accuracy", "test_loss",
         "val_accuracy", "val_loss", "train_accuracy", "early_stop_step",
         "early_stop_test_accuracy", "early_stop_censored", "train_steps",
-        "train_seconds",
+        "train_seconds", "train_examples", "train_flops",
+        "train_effective_flops", "inference_flops",
+        "inference_effective_flops", "search_steps", "search_examples",
+        "search_flops", "search_effective_flops", "search_seconds",
+        "break_even_examples",
     )
 
 
@@ -86,8 +99,28 @@ def test_bytes_of_the_file(tmp_path):
     assert path.read_bytes() == (
         ",".join(COLUMNS) + "\n0,main,0,1.0,0.0,1000,1000,"
         "0.30000000000000004,1e-17,0.3333333333333333,5e-324,1.0,100,0.5,"
-        "False,300,12.5\n"
+        "False,300,12.5,3000,100000000000000001,7,6,5,600,6000,"
+        "200000000000000002,14,25.25,4\n"
     ).encode()
+
+
+def test_unknown_costs_are_empty_cells(tmp_path):
+    path = tmp_path / "results.csv"
+    without = {k: v for k, v in make_row().items() if k not in COSTS}
+    write_results([without, make_row(level=1, train_flops=None)], path)
+    lines = path.read_text().splitlines()
+    assert lines[1].endswith(",300,12.5" + 11 * ",")
+    first, second = read_results(path)
+    assert first == {**without, **dict.fromkeys(COSTS)}
+    assert second == make_row(level=1, train_flops=None)
+
+
+def test_a_file_without_the_columns_of_costs_is_read(tmp_path):
+    path = tmp_path / "results.csv"
+    write_results([make_row()], path)
+    kept = [line.split(",")[:-11] for line in path.read_text().splitlines()]
+    path.write_text("".join(",".join(cells) + "\n" for cells in kept))
+    assert read_results(path) == [make_row(**dict.fromkeys(COSTS))]
 
 
 def test_no_rows(tmp_path):
@@ -180,7 +213,7 @@ def _spoil(old, new):
     [
         (lambda text: "", "line 1"),
         (_spoil("branch", "brunch"), "line 1"),
-        (lambda text: text[:-8], "line 2 has 16 of 17 values"),
+        (lambda text: text[:-3], "line 2 has 27 of 28 values"),
         (_spoil("0.5,", "half,"), "line 2: early_stop_test_accuracy='half'"),
         (_spoil("False", "0"), "line 2: early_stop_censored='0'"),
         (_spoil("1000,", "1000.5,"), "line 2: kept_weights='1000.5'"),

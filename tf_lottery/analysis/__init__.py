@@ -1,9 +1,33 @@
-"""Is it a winning ticket: controls to compare it with."""
+"""Is it a winning ticket: controls to compare it with, and what it cost."""
 
 from tf_lottery.analysis.controls import CONTROLS
 from tf_lottery.analysis.controls import REWOUND
 from tf_lottery.analysis.controls import Control
 from tf_lottery.analysis.controls import check_controls
 from tf_lottery.analysis.controls import permuted
+from tf_lottery.analysis.cost import COST_COLUMNS
+from tf_lottery.analysis.cost import Cost
+from tf_lottery.analysis.cost import CostMeter
+from tf_lottery.analysis.cost import inference_flops
+from tf_lottery.analysis.cost import training_flops
+from tf_lottery.analysis.ledger import SEARCH_COLUMNS
+from tf_lottery.analysis.ledger import with_search_costs
+from tf_lottery.analysis.uses import KernelUse
+from tf_lottery.analysis.uses import kernel_uses
 
-__all__ = ["CONTROLS", "REWOUND", "Control", "check_controls", "permuted"]
+__all__ = [
+    "CONTROLS",
+    "COST_COLUMNS",
+    "Control",
+    "Cost",
+    "CostMeter",
+    "KernelUse",
+    "REWOUND",
+    "SEARCH_COLUMNS",
+    "check_controls",
+    "inference_flops",
+    "kernel_uses",
+    "permuted",
+    "training_flops",
+    "with_search_costs",
+]

@@ -27,6 +27,23 @@ _TYPES: dict[str, type] = {
     "train_steps": int,
     "train_seconds": float,
 }
+# Empty in the file where they are not known.
+_COSTS: dict[str, type] = {
+    "train_examples": int,
+    "train_flops": int,
+    "train_effective_flops": int,
+    "inference_flops": int,
+    "inference_effective_flops": int,
+    "search_steps": int,
+    "search_examples": int,
+    "search_flops": int,
+    "search_effective_flops": int,
+    "search_seconds": float,
+    "break_even_examples": int,
+}
+# The columns of a file without costs.
+_REQUIRED = tuple(_TYPES)
+_TYPES.update(_COSTS)
 
 #: Names of the columns of results.csv, in the order of the file.
 COLUMNS: tuple[str, ...] = tuple(_TYPES)
@@ -42,8 +59,9 @@ def write_results(
     `read_results` returns exactly the same numbers.
 
     Args:
-        rows: One mapping per replicate, branch and level, with exactly the
-            keys `COLUMNS`. NumPy scalars are accepted. May be empty.
+        rows: One mapping per replicate, branch and level, with the keys
+            `COLUMNS`. What a network cost, from `train_examples` on, may be
+            missing or None. NumPy scalars are accepted. May be empty.
         path: The file to write. Missing parent folders are created.
 
     Raises:
@@ -60,7 +78,7 @@ def write_results(
         []
     """
     for row in rows:
-        odd = sorted(set(row) ^ set(COLUMNS))
+        odd = sorted((set(row) ^ set(COLUMNS)) - (set(_COSTS) - set(row)))
         if odd:
             raise ValueError(
                 "`rows` must have exactly the columns of results.csv. "
@@ -77,7 +95,7 @@ def write_results(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in sorted(rows, key=_order):
-        writer.writerow([_to_text(row[name], name) for name in COLUMNS])
+        writer.writerow([_to_text(row.get(name), name) for name in COLUMNS])
     atomic.replace_file(path, text.getvalue().encode("utf-8"))
 
 
@@ -89,8 +107,9 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
     Returns:
         One dict per row with the keys `COLUMNS`, in the order of the file.
-        Counts, levels and steps are int, `branch` str,
-        `early_stop_censored` bool, everything else float.
+        Counts, levels, steps and FLOPs are int, `branch` str,
+        `early_stop_censored` bool, everything else float. A cost that is
+        empty, or whose column is missing, is None.
 
     Raises:
         ValueError: The file is missing, is not text, has other columns, a
@@ -121,28 +140,34 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _parse(lines: Iterator[list[str]]) -> Iterator[dict[str, Any]]:
-    if tuple(next(lines, ())) != COLUMNS:
+    header = tuple(next(lines, ()))
+    if header not in (COLUMNS, _REQUIRED):
         raise ValueError("line 1 is not the expected header")
     for number, cells in enumerate(lines, start=2):
-        if len(cells) != len(COLUMNS):
+        if len(cells) != len(header):
             raise ValueError(
-                f"line {number} has {len(cells)} of {len(COLUMNS)} values"
+                f"line {number} has {len(cells)} of {len(header)} values"
             )
-        row = {}
-        for name, cell in zip(COLUMNS, cells):
+        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        for name, cell in zip(header, cells):
             try:
-                row[name] = _from_text(cell, _TYPES[name])
+                row[name] = _from_text(cell, name)
             except (ValueError, KeyError):
                 raise ValueError(f"line {number}: {name}={cell!r}") from None
         yield row
 
 
-def _from_text(cell: str, kind: type) -> Any:
+def _from_text(cell: str, name: str) -> Any:
+    if name in _COSTS and not cell:
+        return None
+    kind = _TYPES[name]
     # bool("False") is True, hence the table.
     return {"True": True, "False": False}[cell] if kind is bool else kind(cell)
 
 
 def _to_text(value: Any, name: str) -> str:
+    if name in _COSTS and value is None:
+        return ""
     kind = _TYPES[name]
     try:
         same = kind(value) == value or value != value

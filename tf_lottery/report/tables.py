@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_lottery.report.costs import cost_lines
 from tf_lottery.report.findings import finding
 from tf_lottery.report.summary import (
     branch_order,
@@ -21,7 +22,8 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
     median step of minimum validation loss (">=": only a lower bound), and
     the mean test accuracy of each control, blank where it was not run.
     Notes below the table name the levels that some replicate has not
-    finished. Up to 100 columns wide with two controls.
+    finished. Up to 100 columns wide with two controls. A second table says
+    what each ticket cost, where the rows do, see `cost_lines`.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
@@ -59,7 +61,12 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ])
     lines = _align(table)
     lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines + _notes(rows, list(entries.values())))
+    costs = cost_lines(rows)
+    return "\n".join([
+        *lines,
+        *_notes(rows, list(entries.values())),
+        *(["", *costs] if costs else []),
+    ])
 
 
 def _accuracy(entry: Mapping[str, Any]) -> str:

@@ -1,0 +1,94 @@
+"""What is finished of an experiment, and the rows that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tf_lottery import analysis
+from tf_lottery import report
+from tf_lottery.plan import MAIN
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
+from tf_lottery.tickets import Ticket
+
+
+class Record:
+    """Says which trainings are finished, and keeps results.csv up to date.
+
+    A training is finished when its files hold, and so do those of the
+    trainings that its mask came from. What was once found so is not looked
+    at again.
+
+    Args:
+        store: the run directory.
+    """
+
+    def __init__(self, store: RunDirectory):
+        self._store = store
+        self._digests: dict[Key, str | None] = {}
+
+    def digest(self, key: Key) -> str | None:
+        """Returns the digest of a finished training's ticket, or None."""
+        if key not in self._digests:
+            parent = self.parent_digest(key)
+            if parent is None:
+                return None
+            self._digests[key] = self._store.finished(key, parent)
+        return self._digests[key]
+
+    def parent_digest(self, key: Key) -> str | None:
+        """Returns the digest of the ticket that a training starts from.
+
+        Returns:
+            `""` for level 0, which starts from none; None where the ticket
+            is not finished.
+        """
+        if key.branch != MAIN:
+            return self.digest(dataclasses.replace(key, branch=MAIN))
+        if key.level == 0:
+            return ""
+        return self.digest(dataclasses.replace(key, level=key.level - 1))
+
+    def save(
+        self,
+        key: Key,
+        ticket: Ticket,
+        evaluations: Iterable[Any],
+        row: Mapping[str, Any],
+    ) -> None:
+        """Writes a finished training and adds it to results.csv.
+
+        Args:
+            key: which.
+            ticket: its ticket.
+            evaluations: rows of its metrics.csv.
+            row: its row of results.csv.
+
+        Raises:
+            OSError: the run directory cannot be written.
+        """
+        parent = self.parent_digest(key) or ""
+        self._digests[key] = self._store.save(
+            key, ticket, evaluations, row, parent
+        )
+        self.write_results()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of results.csv, from what is on disk now."""
+        return analysis.with_search_costs(self._store.rows())
+
+    def write_results(self) -> None:
+        """Writes results.csv anew.
+
+        Raises:
+            OSError: the run directory cannot be written.
+        """
+        path = os.path.join(self._store.path, "results.csv")
+        written = None
+        # Another process may finish a level in the same directory meanwhile.
+        while written != (rows := self.rows()):
+            report.write_results(rows, path)
+            written = rows
