@@ -21,6 +21,7 @@ from tf_lottery.layers.slots import reset_optimizer
 from tf_lottery.layers.state import get_state
 from tf_lottery.layers.state import masked_kernels
 from tf_lottery.layers.state import named_variables
+from tf_lottery.layers.state import read
 from tf_lottery.layers.state import set_state
 from tf_lottery.layers.state import walk
 from tf_lottery.layers.stock import register_layer
@@ -43,6 +44,7 @@ __all__ = [
     "mixes_weights",
     "neutral_slots",
     "raw_kernels",
+    "read",
     "register_layer",
     "reset_optimizer",
     "set_mask",

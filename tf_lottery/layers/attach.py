@@ -19,6 +19,7 @@ from tf_lottery.layers.slots import neutral_slots
 from tf_lottery.layers.state import masked_kernels
 from tf_lottery.layers.state import match_paths
 from tf_lottery.layers.state import named_variables
+from tf_lottery.layers.state import read
 from tf_lottery.layers.state import walk
 from tf_lottery.masks import Mask
 
@@ -147,12 +148,13 @@ def get_mask(model: keras.Model) -> Mask:
     Raises:
         ValueError: `model` has no masks.
     """
-    return Mask(
-        {
-            path: np.asarray(mask) != 0
-            for path, (_, mask) in _kernels(model).items()
-        }
-    )
+    arrays = {
+        path: read(mask) != 0 for path, (_, mask) in _kernels(model).items()
+    }
+    for array in arrays.values():
+        # So that the mask need not copy it.
+        array.flags.writeable = False
+    return Mask(arrays)
 
 
 def set_mask(
@@ -186,7 +188,7 @@ def set_mask(
         keep = mask[given[path]]
         variable.assign(keep.astype(variable.dtype))
         for slot, neutral in [(raw, 0.0), *slots.get(id(raw), ())]:
-            value = np.asarray(slot)
+            value = read(slot)
             neutral = np.asarray(neutral, value.dtype)
             slot.assign(np.where(keep, value, neutral))
 

@@ -92,6 +92,20 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     return result
 
 
+def read(variable: keras.Variable) -> np.ndarray:
+    """Returns a variable's values to look at, not to keep or to change.
+
+    Where the backend shares its memory nothing is copied: the array is then
+    read-only, and must not outlive the variable's next assignment.
+    """
+    if hasattr(variable.value, "read_value"):  # TensorFlow's.
+        try:
+            return np.asarray(memoryview(variable.value.read_value()))
+        except (BufferError, TypeError, ValueError):
+            pass  # On a GPU, or of a type that Python has no word for.
+    return np.asarray(variable)
+
+
 def get_state(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns `{path: array}`, a copy of the model's state, masks left out.
 
@@ -104,7 +118,7 @@ def get_state(model: keras.Model) -> dict[str, np.ndarray]:
         to seed generators.
     """
     return {
-        path: np.array(np.asarray(v))
+        path: np.array(read(v))
         for path, v in named_variables(model).items()
     }
 
@@ -129,7 +143,7 @@ def set_state(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
     for path, variable in variables.items():
         value = np.asarray(state[given[path]])
         if path in masks:
-            keep = np.asarray(masks[path]) != 0
+            keep = read(masks[path]) != 0
             # `where`, not a product: 0 * NaN and -1 * 0 are not 0.
             value = np.where(keep, value, np.zeros_like(value))
         variable.assign(value)

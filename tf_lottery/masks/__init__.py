@@ -1,5 +1,6 @@
 """Masks: what is kept, how many, and which. NumPy only."""
 
+from tf_lottery.masks.cutoff import threaded
 from tf_lottery.masks.distribution import SCOPES
 from tf_lottery.masks.distribution import PruningRates
 from tf_lottery.masks.distribution import check_rate
@@ -28,4 +29,5 @@ __all__ = [
     "keep_count",
     "select",
     "target_counts",
+    "threaded",
 ]

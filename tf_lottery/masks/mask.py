@@ -144,6 +144,9 @@ class Mask(Mapping[str, np.ndarray]):
 
 def _boolean(path: str, value: np.ndarray) -> np.ndarray:
     array = np.asarray(value)
+    flags = array.flags
+    if array.dtype == bool and flags.owndata and not flags.writeable:
+        return array  # As immutable as a copy would be.
     if array.dtype != bool:
         if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
             raise ValueError(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tf_lottery.masks.cutoff import Part
+from tf_lottery.masks.cutoff import cutoff
+from tf_lottery.masks.cutoff import has_nan
+from tf_lottery.masks.cutoff import threaded
 from tf_lottery.masks.mask import Mask
 
 COLLAPSE = ("stop", "floor", "allow")
@@ -59,15 +63,18 @@ def select(
             )
         keep = {k: _count(n) for k, n in keep.items()}
         keep = floored(keep, mask.kept_by_path) if collapse == "floor" else keep
-        arrays = {
-            k: _top(np.ravel(scores[k]), np.ravel(m), keep[k], k).reshape(
-                m.shape
-            )
-            for k, m in mask.items()
-        }
+        chosen = [
+            _best([part], keep[path], path)[0]
+            for path, part in zip(mask, _parts(scores, mask))
+        ]
     else:
-        arrays = _select_global(scores, mask, _count(keep), collapse == "floor")
-    result = Mask(arrays)
+        parts = _parts(scores, mask)
+        chosen = _best_of_all(parts, _count(keep), collapse == "floor")
+    for array, shape in zip(chosen, mask.shapes.values()):
+        # In place, and read-only: so the mask need not copy it.
+        array.shape = shape
+        array.flags.writeable = False
+    result = Mask(dict(zip(mask, chosen)))
     if collapse == "stop":
         check_emptied(result.kept_by_path, mask.kept_by_path)
     return result
@@ -154,53 +161,61 @@ def _count(value: int) -> int:
         ) from None
 
 
-def _select_global(
-    scores: Mapping[str, np.ndarray], mask: Mask, keep: int, floor: bool
-) -> dict[str, np.ndarray]:
-    flat = np.concatenate([np.ravel(scores[k]) for k in mask])
-    alive = np.concatenate([m.ravel() for m in mask.values()])
-    reserved = np.zeros(alive.shape, bool)
-    bounds = np.cumsum([0] + [m.size for m in mask.values()])
-    if floor:
-        for path, start, stop in zip(mask, bounds, bounds[1:]):
-            part = alive[start:stop]
-            reserved[start:stop] = _top(
-                flat[start:stop], part, min(1, int(part.sum())), path
-            )
-        check_floor(keep, int(reserved.sum()))
-    chosen = reserved | _top(
-        flat, alive & ~reserved, keep - int(reserved.sum()), "the network"
-    )
-    return {
-        k: chosen[start:stop].reshape(m.shape)
-        for (k, m), start, stop in zip(mask.items(), bounds, bounds[1:])
-    }
+def _parts(scores: Mapping[str, np.ndarray], mask: Mask) -> list[Part]:
+    return [(np.ravel(scores[k]), np.ravel(m)) for k, m in mask.items()]
 
 
-def _top(
-    scores: np.ndarray, alive: np.ndarray, keep: int, where: str
-) -> np.ndarray:
-    """The `keep` best of the `alive` entries; flat boolean array."""
-    candidates = np.flatnonzero(alive)
-    if not 0 <= keep <= candidates.size:
+def _best_of_all(
+    parts: Sequence[Part], keep: int, floor: bool
+) -> list[np.ndarray]:
+    """The best of all kernels together; under `floor` at least one each."""
+    if not floor:
+        return _best(parts, keep, "the network")
+    reserved = [
+        _best([part], min(1, np.count_nonzero(part[1])), "the network")[0]
+        for part in parts
+    ]
+    count = sum(map(np.count_nonzero, reserved))
+    check_floor(keep, int(count))
+    others = [
+        (scores, alive & ~first)
+        for (scores, alive), first in zip(parts, reserved)
+    ]
+    rest = _best(others, keep - int(count), "the network")
+    return [first | other for first, other in zip(reserved, rest)]
+
+
+def _best(parts: Sequence[Part], keep: int, where: str) -> list[np.ndarray]:
+    """The `keep` best of the entries that are alive, per part."""
+    size = sum(int(np.count_nonzero(alive)) for _, alive in parts)
+    if not 0 <= keep <= size:
         raise ValueError(
-            f"`keep` must be between 0 and the {candidates.size} weights that "
+            f"`keep` must be between 0 and the {size} weights that "
             f"the mask keeps in {where}. Received: keep={keep}. A mask can "
             "only shrink."
         )
-    values = scores[candidates]
-    if np.isnan(values).any():
+    if has_nan(parts):
         raise ValueError(
             f"`scores` must not be NaN. Received: NaN scores in {where}. "
             "The weights or gradients behind them are not finite."
         )
-    result = np.zeros(scores.shape, bool)
     if keep == 0:
-        return result
-    # O(n) instead of a sort: everything above the keep-th largest score, then
-    # as many of the entries equal to it as are missing, lowest index first.
-    threshold = np.partition(values, values.size - keep)[values.size - keep]
-    result[candidates[values > threshold]] = True
-    missing = keep - np.count_nonzero(result)
-    result[candidates[values == threshold][:missing]] = True
+        return [np.zeros(alive.shape, bool) for _, alive in parts]
+    # Everything above the keep-th largest score, then as many of the entries
+    # equal to it as are missing, lowest index first.
+    least = cutoff(parts, keep)
+    chosen = list(threaded(lambda part: _above(part, least), parts))
+    missing = keep - sum(map(np.count_nonzero, chosen))
+    for (scores, alive), result in zip(parts, chosen):
+        if missing:
+            ties = np.flatnonzero((scores == least) & alive)[:missing]
+            result[ties] = True
+            missing -= ties.size
+    return chosen
+
+
+def _above(part: Part, least: np.ndarray) -> np.ndarray:
+    scores, alive = part
+    result = scores > least
+    result &= alive
     return result

@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import masked_kernels
+from tf_lottery.layers import read
 from tf_lottery.masks import Mask
 from tf_lottery.masks import select
 
@@ -43,9 +44,9 @@ class PruningContext:
 
     @property
     def kernels(self) -> dict[str, np.ndarray]:
-        """`{path: raw kernel}`, exactly 0 at pruned positions."""
+        """`{path: raw kernel}`, exactly 0 at pruned positions; read-only."""
         return {
-            path: np.asarray(raw)
+            path: read(raw)
             for path, (raw, _) in masked_kernels(self.model).items()
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tf_lottery.masks import threaded
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import register
@@ -23,4 +24,5 @@ class Magnitude(Pruner):
 
     def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
         """Returns `|w|`."""
-        return {path: np.abs(w) for path, w in context.kernels.items()}
+        kernels = context.kernels
+        return dict(zip(kernels, threaded(np.abs, kernels.values())))
