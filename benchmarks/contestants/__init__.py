@@ -1,0 +1,1 @@
+"""What the benchmarks compare: this library, and its peers at their best."""
