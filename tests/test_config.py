@@ -98,6 +98,7 @@ OTHER = {
     "weight_decay": 1e-4,
     "lr_schedule": "step:1ep:0.5",
     "warmup": "3it",
+    "augment": "flip_crop",
     "seed": 1,
     "strategy": "mirrored",
     "mixed_precision": "mixed_bfloat16",
@@ -142,6 +143,8 @@ def test_fields_and_defaults_are_the_contract():
         ("export", "all", "all"),
         ("export", "none", None),
         ("data_dir", "none", None),
+        ("augment", "none", None),
+        ("augment", "flip_crop", "flip_crop"),
         ("data_dir", "all", "all"),
         ("log_file", "all", "all"),
         ("plan", "true", True),
@@ -175,6 +178,7 @@ def test_values_are_read_from_text(name, text, value):
         ("collapse", "x", r"one of stop, .*Received: collapse='x'"),
         ("strategy", "x", r"one of auto, .*Received: strategy='x'"),
         ("jit", "x", r"one of auto, on, off.*Received: jit='x'"),
+        ("augment", "x", r"must be one of flip_crop\. Received: augment='x'"),
         ("mixed_precision", "x", r"Received: mixed_precision='x'"),
         ("train_steps", "5min", r"steps or epochs.*train_steps='5min'"),
         ("train_steps", 0, r"must be at least 1\. Received: train_steps=0it"),
@@ -245,6 +249,11 @@ def test_fingerprint_is_of_the_resolved_values():
 def test_fingerprint_never_changes():
     # Runs on disk are found by it.
     assert Config().fingerprint.startswith("660204f229fa88a9")
+
+
+def test_a_field_younger_than_runs_on_disk_is_left_out_where_it_is_off():
+    assert "augment" not in Config(augment="none").to_json()
+    assert Config(augment="flip_crop").to_json()["augment"] == "flip_crop"
 
 
 def test_input_files_enter_by_content_and_not_by_path():

@@ -146,6 +146,7 @@ def make_trainer(
         ),
         preprocess=lambda x: tf.cast(x, tf.float32) * scale,
         strategy=strategy,
+        augment=data.FlipCrop() if config.augment == "flip_crop" else None,
         on_step=on_step,
     )
 

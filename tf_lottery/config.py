@@ -55,14 +55,15 @@ class Config:
     split_seed: int = flag(0, "Seed of the validation split.")
     model: str = flag(
         "lenet_300_100",
-        "A registered model (lenet_300_100, lenet_5, conv_2, conv_4, conv_6) "
-        "or your own package.module:function of (input_shape, num_classes), "
-        "looked for in the current folder first.",
+        "A registered model (lenet_300_100, lenet_5, conv_2, conv_4, conv_6, "
+        "each conv also as conv_2_dropout, resnet_18, resnet_20, resnet_56, "
+        "vgg_16, vgg_19) or your own package.module:function of (input_shape, "
+        "num_classes), looked for in the current folder first.",
     )
     init: str | None = flag(
         None,
-        "Keras initializer of the kernels, such as he_normal; the model's own"
-        " if none.",
+        "Keras initializer of the kernels, such as he_normal, or PyTorch's "
+        "kaiming_normal; the model's own if none.",
     )
     initial_weights: str | None = flag(
         None,
@@ -141,6 +142,12 @@ class Config:
         "constant", "constant, cosine, or step:80ep,120ep:0.1."
     )
     warmup: Step = flag(Step(0), "Length of the linear warm-up.")
+    augment: str | None = flag(
+        None,
+        "Random changes of the training images: flip_crop (mirror half of "
+        "them, shift all by up to 4 pixels); none.",
+        choices=("flip_crop",),
+    )
     replicates: int = flag(
         1, "Independent repetitions.", identity=False
     )
@@ -294,11 +301,14 @@ class Config:
         config = self.resolved()
         values: dict[str, Any] = {"format": FORMAT}
         for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
             # It changes nothing that is found, and config.json's fields are
             # what others recompute the fingerprint from.
             if field.name == "checkpoint_every":
                 continue
-            value = getattr(config, field.name)
+            # Left out where it is off: runs older than this field are found.
+            if field.name == "augment" and value is None:
+                continue
             if isinstance(value, Step):
                 value = str(value)
             values[field.name] = (
