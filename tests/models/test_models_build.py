@@ -42,6 +42,14 @@ def test_registry_holds_the_published_models():
         "conv_2",
         "conv_4",
         "conv_6",
+        "conv_2_dropout",
+        "conv_4_dropout",
+        "conv_6_dropout",
+        "resnet_18",
+        "resnet_20",
+        "resnet_56",
+        "vgg_16",
+        "vgg_19",
     }
 
 

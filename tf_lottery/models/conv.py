@@ -97,11 +97,95 @@ def conv_6(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     return _build("conv_6", (64, 128, 256), input_shape, num_classes)
 
 
+@register("conv_2_dropout")
+def conv_2_dropout(
+    input_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Returns `conv_2` with dropout of half the units.
+
+    The paper states the rate but not the layers; here dropout follows the two
+    hidden dense layers.
+
+    Args:
+        input_shape: as of `conv_2`.
+        num_classes: width of the output, logits.
+
+    Returns:
+        A built model with the kernels of `conv_2`.
+
+    Raises:
+        ValueError: the images are too small for the pools.
+
+    Example:
+        >>> conv_2_dropout((32, 32, 3), 10).get_layer("dropout_2").rate
+        0.5
+
+    Reference:
+        Frankle and Carbin, 2019, arXiv:1803.03635, section 3, "dropout".
+    """
+    return _build("conv_2_dropout", (64,), input_shape, num_classes, 0.5)
+
+
+@register("conv_4_dropout")
+def conv_4_dropout(
+    input_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Returns `conv_4` with dropout, placed as in `conv_2_dropout`.
+
+    Args:
+        input_shape: as of `conv_4`.
+        num_classes: width of the output, logits.
+
+    Returns:
+        A built model with the kernels of `conv_4`.
+
+    Raises:
+        ValueError: the images are too small for the pools.
+
+    Example:
+        >>> conv_4_dropout((32, 32, 3), 10).output_shape
+        (None, 10)
+
+    Reference:
+        Frankle and Carbin, 2019, arXiv:1803.03635, section 3, "dropout".
+    """
+    return _build("conv_4_dropout", (64, 128), input_shape, num_classes, 0.5)
+
+
+@register("conv_6_dropout")
+def conv_6_dropout(
+    input_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Returns `conv_6` with dropout, placed as in `conv_2_dropout`.
+
+    Args:
+        input_shape: as of `conv_6`.
+        num_classes: width of the output, logits.
+
+    Returns:
+        A built model with the kernels of `conv_6`.
+
+    Raises:
+        ValueError: the images are too small for the pools.
+
+    Example:
+        >>> conv_6_dropout((32, 32, 3), 10).output_shape
+        (None, 10)
+
+    Reference:
+        Frankle and Carbin, 2019, arXiv:1803.03635, section 3, "dropout".
+    """
+    return _build(
+        "conv_6_dropout", (64, 128, 256), input_shape, num_classes, 0.5
+    )
+
+
 def _build(
     name: str,
     blocks: tuple[int, ...],
     input_shape: tuple[int, int, int],
     num_classes: int,
+    dropout: float = 0.0,
 ) -> keras.Model:
     check_side(name, input_shape, 2 ** len(blocks))
     inputs = keras.Input(input_shape, name="image")
@@ -118,6 +202,8 @@ def _build(
             )(x)
         x = keras.layers.MaxPooling2D(2, name=f"pool_{block}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = hidden(256, "dense_1")(x)
-    x = hidden(256, "dense_2")(x)
+    for index in (1, 2):
+        x = hidden(256, f"dense_{index}")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout, name=f"dropout_{index}")(x)
     return keras.Model(inputs, logits(num_classes)(x), name=name)

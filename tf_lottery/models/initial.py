@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable
 
 import keras
 
@@ -13,23 +14,48 @@ from tf_lottery import seeds
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 
-def random_initializers() -> dict[str, type[keras.initializers.Initializer]]:
+def kaiming_normal(seed: int | None = None) -> keras.initializers.Initializer:
+    """Returns PyTorch's `kaiming_normal_`: normal, variance 2 / fan_in.
+
+    Keras' `HeNormal` has the same variance, but is truncated at 2.27 of these
+    deviations.
+
+    Args:
+        seed: as of Keras' initialisers.
+
+    Example:
+        >>> kaiming_normal(seed=0)((3, 2)).shape
+        TensorShape([3, 2])
+
+    Reference:
+        He et al., Delving Deep into Rectifiers, 2015, arXiv:1502.01852,
+        section 2.2.
+    """
+    return keras.initializers.VarianceScaling(
+        2.0, "fan_in", "untruncated_normal", seed=seed
+    )
+
+
+def random_initializers() -> dict[
+    str, Callable[..., keras.initializers.Initializer]
+]:
     """Returns Keras' random initialisers by their snake-case names.
 
     Those that draw nothing (zeros, identity) are left out: they would give
-    every replicate the same network.
+    every replicate the same network. `kaiming_normal` is added.
 
     Example:
         >>> "he_normal" in random_initializers()
         True
     """
-    return {
+    found = {
         name: value
         for name, value in inspect.getmembers(
             keras.initializers, inspect.isclass
         )
         if name.islower() and "seed" in inspect.signature(value).parameters
     }
+    return {**found, "kaiming_normal": kaiming_normal}
 
 
 def check_init(init: str | None) -> None:

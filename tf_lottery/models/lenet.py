@@ -118,11 +118,15 @@ def hidden(units: int, name: str) -> keras.layers.Dense:
     )
 
 
-def logits(num_classes: int) -> keras.layers.Dense:
-    """Returns the output layer: Gaussian Glorot kernel, no activation.
+def logits(
+    num_classes: int,
+    kernel_initializer: keras.initializers.Initializer | None = None,
+) -> keras.layers.Dense:
+    """Returns the output layer: no activation, and float32 in any policy.
 
     Args:
         num_classes: width of the layer.
+        kernel_initializer: Gaussian Glorot by default.
 
     Returns:
         An unbuilt layer named "output".
@@ -133,7 +137,11 @@ def logits(num_classes: int) -> keras.layers.Dense:
     """
     return keras.layers.Dense(
         num_classes,
-        kernel_initializer=keras.initializers.GlorotNormal(),
+        kernel_initializer=(
+            kernel_initializer or keras.initializers.GlorotNormal()
+        ),
+        # bfloat16 logits have 8 bits, too few to tell good losses apart.
+        dtype="float32",
         name="output",
     )
 
