@@ -55,6 +55,7 @@ CONTRACT = {
     "quiet": False,
     "log_file": None,
     "checkpoint_every": 60.0,
+    "data_placement": "auto",
     "debug": False,
 }
 # Fields whose value does not make another experiment.
@@ -111,7 +112,7 @@ def test_fields_and_defaults_are_the_contract():
     defaults = {name: field.default for name, field in FIELDS.items()}
     assert defaults == {k: v for k, v in CONTRACT.items() if k in FIELDS}
     # It is not in config.json at all.
-    rest = {"checkpoint_every"}
+    rest = {"checkpoint_every", "data_placement"}
     assert set(IGNORED) | set(OTHER) | rest == set(FIELDS)
     for field in FIELDS.values():
         assert len(field.metadata["help"]) > 10

@@ -143,6 +143,7 @@ def make_trainer(
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             jit=config.jit,
+            data_placement=config.data_placement,
         ),
         preprocess=lambda x: tf.cast(x, tf.float32) * scale,
         strategy=strategy,

@@ -167,8 +167,10 @@ class Config:
     )
     strategy: str = flag(
         "auto",
-        "Devices: auto, one_device, mirrored.",
-        choices=("auto", "one_device", "mirrored"),
+        "Devices: auto (every GPU, or the CPU), one_device, mirrored (every "
+        "GPU of this machine), multi_worker (the machines of TF_CONFIG) or "
+        "tpu.",
+        choices=("auto", "one_device", "mirrored", "multi_worker", "tpu"),
     )
     mixed_precision: str = flag(
         "float32",
@@ -180,6 +182,14 @@ class Config:
         "Compile the training loop with XLA; auto chooses by model and "
         "device.",
         choices=("auto", "on", "off"),
+    )
+    data_placement: str = flag(
+        "auto",
+        "Where the data lie: device, host (sent to the device in blocks, with "
+        "the same results), or auto: on the host what would take more than a "
+        "quarter of the device's memory.",
+        choices=("auto", "device", "host"),
+        identity=False,
     )
     output_dir: str = flag(
         "runs", "Where run directories are made.", identity=False
@@ -302,9 +312,9 @@ class Config:
         values: dict[str, Any] = {"format": FORMAT}
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
-            # It changes nothing that is found, and config.json's fields are
+            # They change nothing that is found, and config.json's fields are
             # what others recompute the fingerprint from.
-            if field.name == "checkpoint_every":
+            if field.name in ("checkpoint_every", "data_placement"):
                 continue
             # Left out where it is off: runs older than this field are found.
             if field.name == "augment" and value is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tf_lottery.train import feed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +21,20 @@ class Evaluation:
     split: str
     loss: float
     accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """A data set in batches, ready to be evaluated.
+
+    Args:
+        size: number of examples.
+        groups: batches that are evaluated in one call: `(x, y, valid)`, each
+            `(batches, batch size, ...)`.
+    """
+
+    size: int
+    groups: Iterable[tuple]
 
 
 class Evaluator:
@@ -63,31 +79,54 @@ class Evaluator:
         self._batch_size = batch_size
         self._evaluate = evaluate
 
-    def stage(self, x: np.ndarray, y: np.ndarray) -> tuple:
-        """Puts a data set on the device, in batches; pass it to a call.
+    def stage(
+        self, x: np.ndarray, y: np.ndarray, *, host: bool = False
+    ) -> Staged:
+        """Divides a data set into batches; pass it to a call.
 
         Args:
             x: `(examples, ...)`.
             y: `(examples,)` integer labels.
+            host: keep the data on the host, and send them to the device in
+                blocks, each while the one before is evaluated.
         """
         size = len(x)
         batch = min(self._batch_size, size)
         count = -(-size // batch)
-        # The last batch is filled up with the first examples, which `valid`
-        # leaves out of the sums.
-        index = np.arange(count * batch) % size
-        valid = (np.arange(count * batch) < size).astype(np.float32)
-        return (
-            tf.constant(x[index].reshape(count, batch, *x.shape[1:])),
-            tf.constant(y[index].reshape(count, batch)),
-            tf.constant(valid.reshape(count, batch)),
-        )
+        if host:
+            fit = feed.BLOCK_BYTES // (batch * x[0].nbytes)
+            count = max(1, min(count, fit))
+        groups = -(-size // (count * batch))
 
-    def __call__(self, staged: tuple) -> tuple[float, float]:
+        def group(number):
+            # The last batches are filled up with the first examples, which
+            # `valid` leaves out of the sums.
+            index = np.arange(count * batch) + int(number) * count * batch
+            valid = (index < size).astype(np.float32)
+            return tuple(
+                a.reshape(count, batch, *a.shape[1:])
+                for a in (x[index % size], y[index % size], valid)
+            )
+
+        if not host:
+            return Staged(size, [tuple(map(tf.constant, group(0)))])
+        arrays = group(0)
+
+        def tensors(number):
+            types = [a.dtype for a in arrays]
+            found = tf.numpy_function(group, [number], types)
+            shapes = [a.shape for a in arrays]
+            return tuple(map(tf.ensure_shape, found, shapes))
+
+        numbers = tf.data.Dataset.range(groups)
+        return Staged(size, numbers.map(tensors).prefetch(1))
+
+    def __call__(self, staged: Staged) -> tuple[float, float]:
         """Returns `(mean loss, accuracy)` over a staged data set."""
         # Sums of a batch are float32; over batches they add up in float64.
-        total = self._evaluate(*staged).numpy().astype(np.float64).sum(0)
-        loss, right = total / float(np.sum(staged[2]))
+        sums = [self._evaluate(*group).numpy() for group in staged.groups]
+        total = np.concatenate(sums).astype(np.float64).sum(0)
+        loss, right = total / staged.size
         return float(loss), float(right)
 
 

@@ -22,10 +22,15 @@ from tf_lottery.train.checkpoint import Snapshot
 from tf_lottery.train.evaluate import Evaluation
 from tf_lottery.train.evaluate import Evaluator
 from tf_lottery.train.evaluate import summarize
+from tf_lottery.train.feed import DeviceFeed
+from tf_lottery.train.feed import HostFeed
+from tf_lottery.train.feed import on_host
 from tf_lottery.train.optimizers import DECOUPLED
 from tf_lottery.train.optimizers import OptimizerSnapshot
 from tf_lottery.train.optimizers import make_optimizer
 from tf_lottery.train.order import DataOrder
+from tf_lottery.train.replicas import ReplicaCheck
+from tf_lottery.train.replicas import seed_generators
 from tf_lottery.train.settings import TrainingSettings
 from tf_lottery.train.signals import Stopped
 from tf_lottery.train.steps import compile_steps
@@ -40,12 +45,13 @@ _CALL_STEPS = 1000
 
 
 class Trainer:
-    """Trains one model again and again on data that lives on the device.
+    """Trains one model again and again.
 
-    Between evaluations the steps run inside one compiled loop, which is
+    The data live on the device, or on the host where they are too large for
+    that. Between evaluations the steps run inside one compiled loop, which is
     traced once and serves every level, branch and replicate: weights and
-    masks are variables, and the data order and the learning rates of the
-    steps are passed in as arrays.
+    masks are variables, and the data, their order and the learning rates of
+    the steps are passed in.
 
     Training ends after exactly `train_steps` steps; early stopping is decided
     afterwards, as the step of the minimum validation loss.
@@ -100,20 +106,18 @@ class Trainer:
         self.settings = settings
         self.on_step = on_step or (lambda step, rows: None)
         self._strategy = strategy or tf.distribute.get_strategy()
-        x, y = map(tf.constant, splits["train"])
-        self._size = int(x.shape[0])
-        settings.check(
-            splits, self._size, self._strategy.num_replicas_in_sync
-        )
-        self._order = DataOrder(self._size, settings.batch_size)
+        x, y = splits["train"]
+        settings.check(splits, len(x), self._strategy.num_replicas_in_sync)
+        self._order = DataOrder(len(x), settings.batch_size)
         self.steps_per_epoch = self._order.steps_per_epoch
         self.train_steps = settings.train_steps.steps(self.steps_per_epoch)
         self._eval_every = settings.eval_every.steps(self.steps_per_epoch)
         # Never longer than the training: a call's arrays are of this length.
-        self._longest = max(
-            1, min(self._eval_every, self.train_steps, _CALL_STEPS)
-        )
-        self._call_steps = self._longest
+        longest = max(1, min(self._eval_every, self.train_steps, _CALL_STEPS))
+        host = on_host(settings.data_placement, splits)
+        feed: Any = HostFeed if host else DeviceFeed
+        self._feed = feed(x, y, self._order, self._strategy, longest)
+        self._call_steps = self._feed.length
         self._loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=not _gives_probabilities(model), reduction=None
         )
@@ -132,7 +136,6 @@ class Trainer:
             model,
             self._optimizer,
             self._loss,
-            (x, y),
             batch_size=settings.batch_size,
             preprocess=preprocess,
             strategy=self._strategy,
@@ -141,7 +144,10 @@ class Trainer:
             jit=jit,
         )
         self._evaluate = Evaluator(model, self._loss, preprocess, jit=jit)
-        self._staged = {k: self._evaluate.stage(*v) for k, v in splits.items()}
+        self._staged = {
+            k: self._evaluate.stage(*v, host=host) for k, v in splits.items()
+        }
+        self._check_replicas = ReplicaCheck(model, self._strategy)
 
     def __call__(
         self,
@@ -199,12 +205,15 @@ class Trainer:
             # The loop relies on it, and the weights may be the caller's.
             apply_masks(model)
         self._fresh.restore()
-        self._seed_generators(seed)
+        seed_generators(model, seed, self._strategy, restart=True)
         self.rows: list[Evaluation] = []
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
         snapshot = checkpoint.load() if checkpoint else None
-        if snapshot and self._resume(snapshot, at_rewind_step):
+        resumed = snapshot and self._resume(snapshot, at_rewind_step)
+        self._check_replicas()
+        if snapshot and resumed:
+            seed_generators(model, seed, self._strategy, restart=False)
             step = snapshot.step
             self.on_step(step, self.rows)
         else:
@@ -291,22 +300,13 @@ class Trainer:
     def _next_stop(self, step, at_rewind_step) -> int:
         stops = [(step // self._eval_every + 1) * self._eval_every]
         stops += [self.train_steps]
-        stops += [step + min(self._longest, self._call_steps)]
+        stops += [step + self._call_steps, self._feed.end(step)]
         if at_rewind_step and at_rewind_step[0] > step:
             stops.append(at_rewind_step[0])
         return min(stops)
 
     def _evaluation(self, step: int, split: str) -> Evaluation:
         return Evaluation(step, split, *self._evaluate(self._staged[split]))
-
-    def _seed_generators(self, seed: int) -> None:
-        """Dropout's randomness is a function of the seed, like the data's."""
-        weights = {id(v) for v in self.model.weights}
-        states = [v for v in self.model.variables if id(v) not in weights]
-        for i, state in enumerate(states):
-            value = np.zeros(state.shape, state.dtype)
-            value[0] = seeds.derive(seed, "generator", i)
-            state.assign(value)
 
     def advance(
         self, start: int, stop: int, *, seed: int, last_rate: bool = False
@@ -324,10 +324,7 @@ class Trainer:
             The mean training loss of these steps.
         """
         # Padded to one length, so that one compiled loop serves all calls.
-        length = self._longest
-        order = np.zeros((length, self.settings.batch_size), np.int32)
-        order[: stop - start] = self._order.batches(start, stop, seed)
-        rates = np.zeros(length, np.float32)
+        rates = np.zeros(self._feed.length, np.float32)
         last = self.train_steps - 1
         rates[: stop - start] = self.settings.learning_rate.values(
             *((last, last + 1) if last_rate else (start, stop)),
@@ -335,7 +332,7 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
         )
         total = self._run(
-            tf.constant(order),
+            *self._feed(start, stop, seed),
             tf.constant(rates),
             tf.constant(stop - start),
             tf.constant(start),

@@ -24,6 +24,8 @@ class TrainingSettings:
         momentum: of `sgd`.
         weight_decay: coefficient of L2 regularisation (decoupled for adamw).
         jit: `"auto"`, `"on"` or `"off"`.
+        data_placement: where the examples lie: `"device"`, `"host"`, or
+            `"auto"` by their size. Training gives the same bits.
     """
 
     train_steps: Step = Step(3000)
@@ -34,6 +36,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     jit: str = "auto"
+    data_placement: str = "auto"
 
     def check(
         self, splits: Mapping[str, Any], size: int, replicas: int

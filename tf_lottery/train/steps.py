@@ -16,7 +16,6 @@ def compile_steps(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     loss: Callable,
-    data: tuple[tf.Tensor, tf.Tensor],
     *,
     batch_size: int,
     preprocess: Callable,
@@ -36,7 +35,6 @@ def compile_steps(
         optimizer: built; one that leaves a weight of zero gradient and
             neutral slots where it is.
         loss: `(labels, outputs) -> losses per example`.
-        data: all examples and labels, on the device.
         batch_size: examples per step, over all replicas.
         preprocess: from stored examples to the model's inputs.
         strategy: where to train.
@@ -47,24 +45,26 @@ def compile_steps(
         jit: whether XLA compiles the loop.
 
     Returns:
-        `run(order, rates, count, start, key) -> sum of the losses`: `order`
-        is `(length, batch_size)` examples, `rates` `(length,)` learning
-        rates, of which the first `count` steps are taken; `start` is the
-        number of the first step and `key` the seed of the augmentation.
+        `run(x, y, order, rates, count, start, key) -> sum of the losses`.
+        Each replica has examples `x` and labels `y` to take from, and an
+        `order` of `(length, batch_size / replicas)` of their numbers (a
+        `Feed` gives the three); `rates` is `(length,)` learning rates. Of
+        these the first `count` steps are taken; `start` is the number of the
+        first step and `key` the seed of the augmentation.
     """
-    x_all, y_all = data
     replicas = strategy.num_replicas_in_sync
     local = batch_size // replicas
     weights = model.trainable_variables
     by_weight = {id(raw): mask for raw, mask in masked_kernels(model).values()}
     masks = [by_weight.get(id(w)) for w in weights]
+    statistics = _statistics(model)
 
-    def one_step(index, seed):
-        replica = tf.distribute.get_replica_context()
-        first = replica.replica_id_in_sync_group * local
-        index = index[first : first + local] if replicas > 1 else index
+    def one_step(x_all, y_all, order, i, seed):
+        index = order[i]
         x = tf.gather(x_all, index)
         if augment is not None:
+            replica = tf.distribute.get_replica_context()
+            first = replica.replica_id_in_sync_group * local
             draws = augment.draw(seed, batch_size)
             x = augment.apply(x, draws[first : first + local])
         y = tf.gather(y_all, index)
@@ -89,16 +89,28 @@ def compile_steps(
     # A function of its own: a name first bound inside a loop becomes a loop
     # variable of AutoGraph's, which XLA refuses ("loop condition should be
     # (pred[])").
-    def loop_body(index, rate, seed):
+    def loop_body(x, y, order, i, rate, seed):
         optimizer.learning_rate = rate
-        losses = strategy.run(one_step, args=(index, seed))
+        losses = strategy.run(one_step, args=(x, y, order, i, seed))
         return strategy.reduce("SUM", losses, axis=None)
 
+    # Each replica's moving averages follow its own part of the batches, and
+    # they are linear in these: their mean, taken once here, is that of a
+    # training that takes it after every step.
+    def average():
+        replica = tf.distribute.get_replica_context()
+        means = replica.all_reduce("MEAN", [v.value for v in statistics])
+        for variable, mean in zip(statistics, means):
+            variable.assign(mean)
+
     @tf.function(jit_compile=jit)
-    def run(order, rates, count, start, key):
+    def run(x, y, order, rates, count, start, key):
         total = tf.zeros(())
         for i in tf.range(count):
-            total += loop_body(order[i], rates[i], tf.stack([key, start + i]))
+            seed = tf.stack([key, start + i])
+            total += loop_body(x, y, order, i, rates[i], seed)
+        if replicas > 1 and statistics:
+            strategy.run(average)
         return total
 
     return run
@@ -115,3 +127,13 @@ def _complete(gradient, weight, mask, decay):
     if decay:
         gradient += decay * tf.cast(weight.value, gradient.dtype)
     return gradient
+
+
+def _statistics(model):
+    """What layers count themselves: the moving averages of normalisation."""
+    masks = {id(mask) for _, mask in masked_kernels(model).values()}
+    return [
+        v
+        for v in model.non_trainable_variables
+        if id(v) not in masks and tf.as_dtype(v.dtype).is_floating
+    ]
