@@ -37,7 +37,7 @@ from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
 from tf_lottery.tickets import Key
-from tf_lottery.tickets import RunDirectory
+from tf_lottery.tickets import SharedDirectory
 from tf_lottery.tickets import Ticket
 
 
@@ -69,11 +69,13 @@ def run(
         [50200, 40260]
     """
     config = dataclasses.replace(config or Config(), **changes)
+    follows = train.read_task(config.strategy).number > 0
     if progress is None:
         progress = report.Progress(
-            quiet=config.quiet, log_file=config.log_file
+            quiet=config.quiet or follows,
+            log_file=None if follows else config.log_file,
         )
-    with progress:
+    with progress, train.lost_workers():
         experiment = Experiment(config, progress)
         return experiment.tell_plan() if config.plan else experiment.run()
 
@@ -102,12 +104,16 @@ class Experiment:
         self._exported = parse_levels("export", config.export, config.levels)
         start = assembly.load_start(config)
         assembly.check_folder(config.output_dir)
-        self.info = data.describe(
-            config.dataset,
-            data_dir=config.data_dir,
-            validation_size=config.validation_size,
-        )
         self._strategy = train.make_strategy(config.strategy)
+        self._workers = train.Workers(self._strategy)
+        self.info = self._workers.chief_first(
+            functools.partial(
+                data.describe,
+                config.dataset,
+                data_dir=config.data_dir,
+                validation_size=config.validation_size,
+            )
+        )
         with self._strategy.scope(), models.clean_names():
             dense = self._build(0, "init")
             self._model = mask_model(dense, exclude=config.exclude)
@@ -116,7 +122,9 @@ class Experiment:
         self.run_dir = os.path.join(
             config.output_dir, run_name(self._identity)
         )
-        self._store = RunDirectory(self.run_dir, progress.line)
+        self._store = SharedDirectory(
+            self.run_dir, progress.line, self._workers
+        )
         self._store.check(self._identity, fingerprint)
         self._record = Record(self._store)
         self._start = start and start.rewind
@@ -186,8 +194,12 @@ class Experiment:
             for replicate in self.plan.replicates:
                 self._run_main(replicate)
                 self._run_branches(replicate)
+        self._workers.agree(self._finish)
+        return load_results(self.run_dir)
+
+    def _finish(self) -> None:
         self._export()
-        return self._report()
+        self._report()
 
     def _run_main(self, replicate: int) -> None:
         """The search; what is finished is passed over."""
@@ -371,7 +383,7 @@ class Experiment:
                 export.export_saved_model(self._store.load(key), path)
                 self._progress.line(f"SavedModel: {path}")
 
-    def _report(self) -> Results:
+    def _report(self) -> None:
         self._record.write_results()
         results = load_results(self.run_dir)
         figure = os.path.join(self.run_dir, "report", "accuracy.png")
@@ -383,4 +395,3 @@ class Experiment:
             f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"
             f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
         )
-        return results

@@ -81,11 +81,13 @@ class Record:
         return analysis.with_search_costs(self._store.rows())
 
     def write_results(self) -> None:
-        """Writes results.csv anew.
+        """Writes results.csv anew, where this process writes at all.
 
         Raises:
             OSError: the run directory cannot be written.
         """
+        if not self._store.writes:
+            return
         path = os.path.join(self._store.path, "results.csv")
         written = None
         # Another process may finish a level in the same directory meanwhile.

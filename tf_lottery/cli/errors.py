@@ -51,12 +51,16 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
 
 
 @contextlib.contextmanager
-def quiet_tensorflow() -> Iterator[None]:
+def quiet_tensorflow(find_devices: bool = True) -> Iterator[None]:
     """Keeps TensorFlow's lines about its own build off the terminal.
 
     The C++ side writes them to the file descriptor while it is loaded and
     its devices are found, before any log level is heeded; so they are caught
     there. If loading fails they are printed after all.
+
+    Args:
+        find_devices: whether to find them here; not where a strategy has to
+            join other workers before a device is touched.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -71,7 +75,8 @@ def quiet_tensorflow() -> Iterator[None]:
         try:
             import tensorflow as tf
 
-            tf.config.list_logical_devices()
+            if find_devices:
+                tf.config.list_logical_devices()
             yield
         except BaseException:
             caught.seek(0)

@@ -35,7 +35,7 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
         print(help_text(os.path.basename(argv[0]), __doc__))
         return 0
     outcome.debug = config.debug
-    with quiet_tensorflow():
+    with quiet_tensorflow(find_devices=config.strategy != "multi_worker"):
         from tf_lottery import experiment
 
     experiment.run(config)

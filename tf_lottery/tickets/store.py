@@ -54,7 +54,12 @@ class RunDirectory:
         path: the run's own folder, made by `open`.
         notice: called with one line for every file that is missing,
             truncated or altered, and so will be made again.
+
+    Attributes:
+        writes: whether this process writes there.
     """
+
+    writes = True
 
     def __init__(self, path: str, notice: Callable[[str], None] = print):
         self.path = path

@@ -11,6 +11,9 @@ from tf_lottery.train.settings import TrainingSettings
 from tf_lottery.train.signals import Stopped
 from tf_lottery.train.signals import stop_signals
 from tf_lottery.train.strategy import make_strategy
+from tf_lottery.train.workers import Workers
+from tf_lottery.train.workers import lost_workers
+from tf_lottery.train.workers import read_task
 
 __all__ = [
     "Checkpoint",
@@ -19,9 +22,12 @@ __all__ = [
     "Stopped",
     "Trainer",
     "TrainingSettings",
+    "Workers",
     "check_optimizer",
+    "lost_workers",
     "make_optimizer",
     "make_strategy",
+    "read_task",
     "stop_signals",
     "summarize",
 ]

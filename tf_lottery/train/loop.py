@@ -35,6 +35,7 @@ from tf_lottery.train.settings import TrainingSettings
 from tf_lottery.train.signals import Stopped
 from tf_lottery.train.steps import compile_steps
 from tf_lottery.train.strategy import use_xla
+from tf_lottery.train.workers import Workers
 
 
 # A compiled call is to last about this long: so often the progress is told,
@@ -148,6 +149,7 @@ class Trainer:
             k: self._evaluate.stage(*v, host=host) for k, v in splits.items()
         }
         self._check_replicas = ReplicaCheck(model, self._strategy)
+        self._workers = Workers(self._strategy)
 
     def __call__(
         self,
@@ -210,6 +212,9 @@ class Trainer:
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
         snapshot = checkpoint.load() if checkpoint else None
+        seen = self._workers.exchange(snapshot and snapshot.step)
+        if len(set(seen)) > 1:
+            snapshot = None
         resumed = snapshot and self._resume(snapshot, at_rewind_step)
         self._check_replicas()
         if snapshot and resumed:
@@ -223,13 +228,18 @@ class Trainer:
             began = time.monotonic()
             loss = self.advance(step, stop, seed=seed, last_rate=last_rate)
             rate = (time.monotonic() - began) / (stop - step)
-            self._call_steps = max(1, int(_CALL_SECONDS / max(rate, 1e-6)))
+            steps = max(1, int(_CALL_SECONDS / max(rate, 1e-6)))
             when = f"between steps {step} and {stop}"
             _check_finite(loss, "training", level, when)
             step = stop
             self._arrive(step, level, at_rewind_step)
-            number = step < self.train_steps and stopping()
-            if checkpoint and (number or checkpoint.due()):
+            number = stopping() if step < self.train_steps else 0
+            due = bool(checkpoint and checkpoint.due())
+            # Clocks and signals are not the same everywhere.
+            wishes = self._workers.exchange([steps, due, number])
+            self._call_steps = min(wish[0] for wish in wishes)
+            number = max(wish[2] for wish in wishes)
+            if checkpoint and (number or due) and self._workers.chief:
                 checkpoint.save(self._snapshot(step))
             if number:
                 raise Stopped(number, step, bool(checkpoint))

@@ -51,7 +51,10 @@ class Table:
 
     def __init__(self, strategy: tf.distribute.Strategy):
         def add(rows):
-            return tf.distribute.get_replica_context().all_reduce("SUM", rows)
+            replica = tf.distribute.get_replica_context()
+            # The sum goes to the device of what is added; an argument has
+            # none.
+            return replica.all_reduce("SUM", tf.identity(rows))
 
         self._strategy = strategy
         self._add = tf.function(lambda rows: strategy.run(add, args=(rows,)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 
 import keras
 import tensorflow as tf
 
 from tf_lottery.layers import walk
+from tf_lottery.train.workers import read_task
 
-STRATEGIES = ("auto", "one_device", "mirrored")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 JIT = ("auto", "on", "off")
 
 
@@ -20,15 +22,26 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
         name: `"one_device"`: the first GPU, or the CPU. `"mirrored"`: every
             GPU, or every logical CPU device where there is none. `"auto"`:
             mirrored over several GPUs, one device otherwise.
+            `"multi_worker"`: every GPU, or the CPU, of every process that
+            TF_CONFIG names; it waits for them. `"tpu"`: the TPU that
+            TPU_NAME names, or the one of this machine; no TPU was at hand to
+            run this on.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a TF_CONFIG that is not right.
+        RuntimeError: there is no TPU; the workers cannot be joined, or
+            TensorFlow has computed something before.
     """
     if name not in STRATEGIES:
         raise ValueError(
             f"`strategy` must be one of {', '.join(STRATEGIES)}. Received: "
             f"strategy={name!r}. Choose one of these."
         )
+    if name == "multi_worker":
+        read_task(name)
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu()
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
@@ -43,14 +56,44 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
+@functools.cache
+def _multi_worker() -> tf.distribute.MultiWorkerMirroredStrategy:
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, tf.errors.OpError) as error:
+        raise RuntimeError(
+            "`strategy` multi_worker must be set up before TensorFlow "
+            "computes anything, with the others of TF_CONFIG in reach. "
+            f"Received: {' '.join(str(error).split())[:200]} Start the same "
+            "command on all workers, each on a free port of its own."
+        ) from error
+
+
+@functools.cache
+def _tpu() -> tf.distribute.TPUStrategy:
+    """The documented way to a TPU. It was not run: none was at hand."""
+    name = os.environ.get("TPU_NAME", "local")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise RuntimeError(
+            "`strategy` tpu must have a TPU. Received: TPU_NAME="
+            f"{name}, and {' '.join(str(error).split())[:100]} Run on a TPU "
+            "machine, or choose another strategy."
+        ) from error
+
+
 def use_xla(
     jit: str, model: keras.Model, strategy: tf.distribute.Strategy
 ) -> bool:
     """Decides whether XLA compiles the training loop.
 
     On a CPU, XLA makes a dense network's loop about twice as fast and a
-    convolution inside a loop about a hundred times slower; over several
-    logical CPU devices it fails.
+    convolution inside a loop about a hundred times slower. It compiles for
+    one device: a loop over several replicas is left to TensorFlow.
 
     Args:
         jit: `"on"`, `"off"`, or `"auto"` to choose by model and device.
@@ -58,7 +101,7 @@ def use_xla(
         strategy: the strategy that trains it.
 
     Raises:
-        ValueError: an unknown value, or `"on"` over several CPU devices.
+        ValueError: an unknown value, or `"on"` over several replicas.
     """
     if jit not in JIT:
         raise ValueError(
@@ -66,15 +109,15 @@ def use_xla(
             "Choose one of these."
         )
     replicas = strategy.num_replicas_in_sync
-    gpu = bool(tf.config.list_logical_devices("GPU"))
-    if jit == "on" and replicas > 1 and not gpu:
+    if jit == "on" and replicas > 1:
         raise ValueError(
-            f"`jit` must be auto or off on {replicas} logical CPU devices. "
-            "Received: jit='on'. XLA compiles for one CPU device only."
+            f"`jit` must be auto or off on {replicas} replicas. Received: "
+            "jit='on'. XLA compiles the training loop for one device only."
         )
-    if jit != "auto":
+    if jit != "auto" or replicas > 1:
         return jit == "on"
-    if gpu:
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return False
+    if tf.config.list_logical_devices("GPU"):
         return True
-    windowed = any(hasattr(layer, "strides") for layer in walk(model))
-    return not windowed and replicas == 1
+    return not any(hasattr(layer, "strides") for layer in walk(model))
