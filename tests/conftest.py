@@ -10,6 +10,8 @@ import types
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ.setdefault("MPLBACKEND", "Agg")
+# As the command does: runs in this process and in others give the same bits.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # Before anything touches a device; so it stands above all other imports.
 import tensorflow as tf  # noqa: E402

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from tf_lottery import Step
 from tf_lottery import get_mask
+from tf_lottery import mask_model
+from tf_lottery import prune
 from tf_lottery import seeds
 from tf_lottery import strip_masks
 from tf_lottery.layers import get_state
@@ -103,6 +105,32 @@ def test_trainer_equals_an_eager_loop(
     for path, keep in mask.items():
         assert not found[path][~keep].any()
         assert found[path][keep].all()
+
+
+@pytest.mark.parametrize("name, decay", [("sgd", 0.1), ("adam", 0.0)])
+def test_a_convolutional_net_equals_an_eager_loop(
+    name, decay, make_net, make_trainer, splits
+):
+    """Where XLA compiles the update alone, and normalisation is fused."""
+    net = make_net(
+        keras.layers.Reshape((5, 1, 1)),
+        keras.layers.Conv2D(4, (3, 1), use_bias=False),
+        keras.layers.BatchNormalization(momentum=0.8),
+        keras.layers.ReLU(),
+        keras.layers.Flatten(),
+        mask=False,
+    )
+    model = mask_model(net)
+    mask = prune(model, 0.3, scope="uniform")
+    rate = RATES["constant"]
+    rates = rate.values(0, STEPS, total=STEPS, steps_per_epoch=PER_EPOCH)
+    expected = reference(model, *splits["train"], name, decay, rates, seed=4)
+    trainer = make_trainer(model, optimizer=name, weight_decay=decay)
+    trainer(model, level=1, seed=4)
+    found = get_state(model)
+    compare(found, expected, **TOLERANCE)
+    for path, keep in mask.items():
+        assert not found[path][~keep].any()
 
 
 def test_start_step_continues_schedule_and_order(

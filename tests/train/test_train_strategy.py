@@ -15,7 +15,7 @@ from tf_lottery.train import check_optimizer
 from tf_lottery.train import make_optimizer
 from tf_lottery.train import make_strategy
 from tf_lottery.train.optimizers import OptimizerSnapshot
-from tf_lottery.train.strategy import use_xla
+from tf_lottery.train.strategy import xla_scope
 
 L2 = keras.regularizers.L2(0.05)
 
@@ -150,13 +150,14 @@ def test_xla_is_chosen_by_model_and_device(two_replicas, make_net):
         )
     )
     if not tf.config.list_logical_devices("GPU"):
-        assert use_xla("auto", dense, one)
-        assert not use_xla("auto", conv, one)
-        assert not use_xla("auto", dense, two_replicas)
-    assert use_xla("on", conv, one)
-    assert not use_xla("off", dense, one)
+        assert xla_scope("auto", dense, one) == "loop"
+        assert xla_scope("auto", conv, one) == "update"
+        assert xla_scope("auto", dense, two_replicas) == "nothing"
+    assert xla_scope("on", conv, one) == "loop"
+    assert xla_scope("off", dense, one) == "nothing"
+    assert xla_scope("off", conv, one) == "nothing"
     with pytest.raises(ValueError, match="`jit` must be .* jit=True. Choose"):
-        use_xla(True, dense, one)
+        xla_scope(True, dense, one)
 
 
 @pytest.mark.parametrize(
@@ -229,4 +230,4 @@ def test_xla_over_several_cpu_devices_is_refused(make_net):
     with strategy.scope():
         model = make_net()
     with pytest.raises(ValueError, match=r"^`jit` must be auto or off on 2"):
-        use_xla("on", model, strategy)
+        xla_scope("on", model, strategy)

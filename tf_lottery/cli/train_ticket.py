@@ -35,6 +35,9 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
         print(help_text(os.path.basename(argv[0]), __doc__))
         return 0
     outcome.debug = config.debug
+    # TensorFlow has convolutions for every x86 processor from oneDNN, and
+    # uses them by itself on some only; heeded before it is loaded.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with quiet_tensorflow(find_devices=config.strategy != "multi_worker"):
         from tf_lottery import experiment
 

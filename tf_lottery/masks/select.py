@@ -172,7 +172,7 @@ def _best_of_all(
     if not floor:
         return _best(parts, keep, "the network")
     reserved = [
-        _best([part], min(1, np.count_nonzero(part[1])), "the network")[0]
+        _best([part], int(part[1].any()), "the network")[0]
         for part in parts
     ]
     count = sum(map(np.count_nonzero, reserved))

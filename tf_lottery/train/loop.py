@@ -34,7 +34,7 @@ from tf_lottery.train.replicas import seed_generators
 from tf_lottery.train.settings import TrainingSettings
 from tf_lottery.train.signals import Stopped
 from tf_lottery.train.steps import compile_steps
-from tf_lottery.train.strategy import use_xla
+from tf_lottery.train.strategy import xla_scope
 from tf_lottery.train.workers import Workers
 
 
@@ -131,7 +131,7 @@ class Trainer:
             )
             self._optimizer.build(model.trainable_variables)
         self._fresh = OptimizerSnapshot(self._optimizer)
-        jit = use_xla(settings.jit, model, self._strategy)
+        jit = xla_scope(settings.jit, model, self._strategy)
         decoupled = settings.optimizer in DECOUPLED
         self._run = compile_steps(
             model,
@@ -144,7 +144,9 @@ class Trainer:
             weight_decay=0.0 if decoupled else settings.weight_decay,
             jit=jit,
         )
-        self._evaluate = Evaluator(model, self._loss, preprocess, jit=jit)
+        self._evaluate = Evaluator(
+            model, self._loss, preprocess, jit=jit == "loop"
+        )
         self._staged = {
             k: self._evaluate.stage(*v, host=host) for k, v in splits.items()
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import tensorflow as tf
 
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import raw_kernels
+from tf_lottery.train.normalization import fused_normalization
 
 
 def compile_steps(
@@ -22,7 +25,7 @@ def compile_steps(
     strategy: tf.distribute.Strategy,
     augment: Any = None,
     weight_decay: float = 0.0,
-    jit: bool = False,
+    jit: str = "nothing",
 ) -> Callable:
     """Returns the function that takes optimizer steps, compiled once.
 
@@ -42,7 +45,8 @@ def compile_steps(
             draws are made for the whole batch, so they do not depend on the
             number of replicas.
         weight_decay: L2 coefficient, added to the gradient.
-        jit: whether XLA compiles the loop.
+        jit: what XLA compiles: `"loop"`, `"update"` (the optimizer's, all of
+            whose operations it makes one) or `"nothing"`.
 
     Returns:
         `run(x, y, order, rates, count, start, key) -> sum of the losses`.
@@ -58,6 +62,10 @@ def compile_steps(
     by_weight = {id(raw): mask for raw, mask in masked_kernels(model).values()}
     masks = [by_weight.get(id(w)) for w in weights]
     statistics = _statistics(model)
+    # XLA fuses the operations of Keras' normalisation by itself.
+    normalization: Callable = contextlib.nullcontext
+    if jit != "loop":
+        normalization = functools.partial(fused_normalization, model)
 
     def one_step(x_all, y_all, order, i, seed):
         index = order[i]
@@ -69,7 +77,7 @@ def compile_steps(
             x = augment.apply(x, draws[first : first + local])
         y = tf.gather(y_all, index)
         with tf.GradientTape() as tape:
-            with raw_kernels():
+            with raw_kernels(), normalization():
                 outputs = model(preprocess(x), training=True)
             # The optimizer sums gradients over replicas, so each gives its
             # share of the mean over the global batch.
@@ -77,14 +85,18 @@ def compile_steps(
             total = tf.reduce_sum(loss(y, outputs)) / batch_size
             for extra in model.losses:
                 total += tf.cast(extra, tf.float32) / replicas
+        update(tape.gradient(total, weights))
+        return total
+
+    def update(gradients):
         gradients = [
             _complete(g, w, mask, weight_decay / replicas)
-            for g, w, mask in zip(
-                tape.gradient(total, weights), weights, masks
-            )
+            for g, w, mask in zip(gradients, weights, masks)
         ]
         optimizer.apply(gradients, weights)
-        return total
+
+    if jit == "update":
+        update = tf.function(update, jit_compile=True)
 
     # A function of its own: a name first bound inside a loop becomes a loop
     # variable of AutoGraph's, which XLA refuses ("loop condition should be
@@ -103,7 +115,7 @@ def compile_steps(
         for variable, mean in zip(statistics, means):
             variable.assign(mean)
 
-    @tf.function(jit_compile=jit)
+    @tf.function(jit_compile=jit == "loop")
     def run(x, y, order, rates, count, start, key):
         total = tf.zeros(())
         for i in tf.range(count):

@@ -86,19 +86,23 @@ def _tpu() -> tf.distribute.TPUStrategy:
         ) from error
 
 
-def use_xla(
+def xla_scope(
     jit: str, model: keras.Model, strategy: tf.distribute.Strategy
-) -> bool:
-    """Decides whether XLA compiles the training loop.
+) -> str:
+    """Decides what of the training loop XLA compiles.
 
     On a CPU, XLA makes a dense network's loop about twice as fast and a
-    convolution inside a loop about a hundred times slower. It compiles for
-    one device: a loop over several replicas is left to TensorFlow.
+    convolution inside a loop about a hundred times slower; of a convolutional
+    network it compiles the optimizer's update alone. It compiles for one
+    device: a loop over several replicas is left to TensorFlow.
 
     Args:
         jit: `"on"`, `"off"`, or `"auto"` to choose by model and device.
         model: the model to be trained.
         strategy: the strategy that trains it.
+
+    Returns:
+        `"loop"`, `"update"` or `"nothing"`, as `compile_steps` takes it.
 
     Raises:
         ValueError: an unknown value, or `"on"` over several replicas.
@@ -114,10 +118,10 @@ def use_xla(
             f"`jit` must be auto or off on {replicas} replicas. Received: "
             "jit='on'. XLA compiles the training loop for one device only."
         )
-    if jit != "auto" or replicas > 1:
-        return jit == "on"
-    if isinstance(strategy, tf.distribute.TPUStrategy):
-        return False
-    if tf.config.list_logical_devices("GPU"):
-        return True
-    return not any(hasattr(layer, "strides") for layer in walk(model))
+    tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    if jit == "off" or replicas > 1 or tpu:
+        return "nothing"
+    if jit == "on" or tf.config.list_logical_devices("GPU"):
+        return "loop"
+    windowed = any(hasattr(layer, "strides") for layer in walk(model))
+    return "update" if windowed else "loop"
