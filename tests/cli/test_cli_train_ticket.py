@@ -87,6 +87,21 @@ def test_dense_trains_the_whole_network_only(go):
     assert (row["level"], row["kept_weights"]) == (0, 50_200)
 
 
+def test_augmentation_changes_the_training_alone(go, whole):
+    _, folder = go("--levels=0", "--augment=flip_crop")
+    mine, plain = load(folder, 0), load(whole.path, 0)
+    path = "dense_1/kernel"
+    np.testing.assert_array_equal(mine.rewind[path], plain.rewind[path])
+    assert (mine.trained[path] != plain.trained[path]).any()
+    rows = [tfl.load_results(f).rows[0] for f in (folder, whole.path)]
+    # Before training, the images evaluated on are those of the plain run.
+    names = [f / "replicate_0/main/level_00/metrics.csv"
+             for f in (folder, whole.path)]
+    first = [name.read_text("utf-8").splitlines()[1:3] for name in names]
+    assert first[0] == first[1]
+    assert rows[0]["test_loss"] != rows[1]["test_loss"]
+
+
 def test_rewind_goes_back_to_the_step(go, whole):
     _, folder = go("--rewind=30it", "--branches=shuffle_mask,reinit")
     tickets = [load(folder, level) for level in range(3)]

@@ -302,7 +302,12 @@ def test_dropout_leaves_the_kernels_as_they_are(name):
     model.set_weights(plain.get_weights())
     np.testing.assert_array_equal(model(x), plain(x))
     dropped = [
-        np.mean(model.get_layer(f"dropout_{i}")(np.ones((50, 256)), training=True) == 0)
+        np.mean(
+            model.get_layer(f"dropout_{i}")(
+                np.ones((50, 256)), training=True
+            )
+            == 0
+        )
         for i in (1, 2)
     ]
     # 12,800 units: deviation 0.0044.
