@@ -16,7 +16,10 @@ from tf_lottery import models
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.schedules import LearningRate
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets.metadata import versions
 
 
 def check_folder(output_dir: str) -> None:
@@ -149,6 +152,39 @@ def make_trainer(
         strategy=strategy,
         augment=data.FlipCrop() if config.augment == "flip_crop" else None,
         on_step=on_step,
+    )
+
+
+def make_checkpoint(
+    config: Config,
+    store: RunDirectory,
+    key: Key,
+    *,
+    notice: Callable[[str], None],
+    **made_from: Any,
+) -> train.Checkpoint:
+    """Returns where a training keeps its state while it is under way.
+
+    Args:
+        config: says how often to save it.
+        store: the run directory.
+        key: the training.
+        notice: called with one line about a file that cannot be used.
+        **made_from: JSON values of what the training starts from.
+    """
+    training = {
+        "run": os.path.basename(store.path),
+        "training": str(key),
+        # Another version may compute, or order an optimizer's state,
+        # otherwise: half a training of each would be neither.
+        "versions": versions(),
+        **made_from,
+    }
+    return train.Checkpoint(
+        store.begin(key),
+        training,
+        every=config.checkpoint_every,
+        notice=notice,
     )
 
 

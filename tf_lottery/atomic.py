@@ -3,9 +3,14 @@
 import os
 import pathlib
 import uuid
+from collections.abc import Callable
+from typing import BinaryIO
 
 
-def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
+def replace_file(
+    path: str | os.PathLike[str],
+    data: bytes | Callable[[BinaryIO], object],
+) -> None:
     """Writes a file so that a reader or a crash never meets half of it.
 
     The bytes go to a new file in the same folder, which then takes the name
@@ -14,7 +19,8 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
 
     Args:
         path: The file to write or to replace.
-        data: Its whole content.
+        data: Its whole content, or a function that writes it to the file that
+            it is given: for what should not be in memory twice.
 
     Raises:
         OSError: The folder can not be written to.
@@ -33,7 +39,10 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            if callable(data):
+                data(file)
+            else:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)

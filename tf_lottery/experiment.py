@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -174,6 +173,7 @@ class Experiment:
             say("All replicates start alike: they differ in data order only.")
         finished = self.finished()
         self._todo = [k for k in self.plan.keys if k not in finished]
+        self._store.tidy(finished)
         if finished:
             say(
                 f"{len(finished)} of {len(self.plan.keys)} trainings are "
@@ -191,9 +191,10 @@ class Experiment:
                 strategy=self._strategy,
                 on_step=self._on_step,
             )
-            for replicate in self.plan.replicates:
-                self._run_main(replicate)
-                self._run_branches(replicate)
+            with train.stop_signals() as self._stopping:
+                for replicate in self.plan.replicates:
+                    self._run_main(replicate)
+                    self._run_branches(replicate)
         self._workers.agree(self._finish)
         return load_results(self.run_dir)
 
@@ -242,9 +243,8 @@ class Experiment:
         """The controls; each is trained on the data order of its ticket."""
         theta = None
         for key in self.plan.keys:
-            if key.replicate != replicate or key.branch == MAIN:
-                continue
-            if self._is_finished(key):
+            mine = key.replicate == replicate and key.branch != MAIN
+            if not mine or self._is_finished(key):
                 continue
             if theta is None:
                 # Only level 0 holds the weights outside the masks.
@@ -281,28 +281,23 @@ class Experiment:
     ) -> dict[str, Any]:
         self._key = Key(replicate, branch, level)
         self._last_step = how["start_step"]
-        began = time.monotonic()
         fine = self.config.retrain == "fine_tune" and branch == MAIN
-        checkpoint = train.Checkpoint(
-            self._store.checkpoint_path(self._key),
-            {
-                "parent": self._record.parent_digest(self._key),
-                "seed": how["seed"],
-            },
-            every=self.config.checkpoint_every,
+        checkpoint = assembly.make_checkpoint(
+            self.config,
+            self._store,
+            self._key,
             notice=self._progress.line,
+            parent=self._record.parent_digest(self._key),
+            seed=how["seed"],
         )
-        with train.stop_signals() as stopping:
-            metrics = self._trainer(
-                model,
-                level=level,
-                last_rate=fine and level > 0,
-                checkpoint=checkpoint,
-                stopping=stopping,
-                **how,
-            )
-        self._seconds = time.monotonic() - began
-        return metrics
+        return self._trainer(
+            model,
+            level=level,
+            last_rate=fine and level > 0,
+            checkpoint=checkpoint,
+            stopping=self._stopping,
+            **how,
+        )
 
     def _on_step(self, step: int, rows) -> None:
         self._progress.advance(step - self._last_step)
@@ -325,7 +320,7 @@ class Experiment:
             "kept_weights": mask.kept,
             "prunable_weights": mask.size,
             **ticket.metrics,
-            "train_seconds": round(self._seconds, 3),
+            "train_seconds": round(self._trainer.seconds, 3),
             **self._meter.columns(
                 mask,
                 steps=ticket.metrics["train_steps"],
@@ -341,6 +336,8 @@ class Experiment:
             f"{row['early_stop_step']:,}, test "
             f"{row['early_stop_test_accuracy']:.2%}"
         )
+        if number := self._stopping():
+            raise train.Stopped(number, self._last_step, saved=False)
 
     def _is_finished(self, key: Key) -> bool:
         if self._record.digest(key) is None:

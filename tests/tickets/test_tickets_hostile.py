@@ -246,6 +246,7 @@ def store(tmp_path):
 
     def save():
         row = {**dataclasses.asdict(LEVEL)}
+        store.open({}, str)
         return store.save(LEVEL, ticket, [ROW(1)], row, "")
 
     save()

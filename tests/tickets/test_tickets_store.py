@@ -28,6 +28,7 @@ class Row:
     accuracy: float
 
 
+VALUES = Config().to_json()
 ROWS = [Row(0, "test", 0.1 + 0.2, 0.5), Row(10, "test", float("nan"), 1.0)]
 
 
@@ -43,6 +44,8 @@ def make_ticket(level=1, seed=0):
 def save(store, key=KEY, parent="p", **changes):
     ticket = make_ticket(key.level)
     row = {**dataclasses.asdict(key), **ticket.metrics, **changes}
+    if not os.path.exists(store.path):
+        store.open(VALUES, fingerprint)
     return store.save(key, ticket, ROWS, row, parent)
 
 
@@ -189,6 +192,7 @@ def test_level_json_is_written_last(store, monkeypatch):
     from tf_lottery.tickets import ticket
 
     names = []
+    store.open(VALUES, fingerprint)
     for where in (module, ticket):
         real = where.replace_file
         monkeypatch.setattr(
@@ -237,9 +241,6 @@ def test_rows_pass_over_what_is_half_written(store, notices):
 
 def test_rows_of_no_run():
     assert RunDirectory("nowhere").rows() == []
-
-
-VALUES = Config().to_json()
 
 
 def test_open_writes_the_configuration_and_takes_its_own_back(store):

@@ -5,10 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Iterator, Sequence
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as Ctrl-C is an exception: where no training answers it."""
+
+    number = int(signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -25,7 +33,8 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
     debug = any(a in ("--debug", "--debug=true") for a in argv)
     outcome = types.SimpleNamespace(status=0, debug=debug)
     try:
-        yield outcome
+        with _sigterm_raises():
+            yield outcome
     except KeyboardInterrupt as stop:
         # One that a training answered by saving its state says more.
         number = getattr(stop, "number", 2)
@@ -33,7 +42,8 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
         if number != 2:
             kept = f"Stopped by signal {number}. {kept}"
         if getattr(stop, "saved", False):
-            kept += f", and the training under way up to step {stop.step:,}"
+            step = getattr(stop, "step", 0)
+            kept += f", and the training under way up to step {step:,}"
         print(
             f"\nInterrupted. {kept}: run the same command again to go on.",
             file=sys.stderr,
@@ -48,6 +58,24 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
             raise
         print(_line(error), file=sys.stderr)
         outcome.status = 1
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def terminate(number, frame):
+        raise _Terminated
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if main else None
+    # One that is ignored stays ignored.
+    if before in (None, signal.SIG_IGN):
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -78,7 +106,7 @@ def quiet_tensorflow(find_devices: bool = True) -> Iterator[None]:
             if find_devices:
                 tf.config.list_logical_devices()
             yield
-        except BaseException:
+        except Exception:
             caught.seek(0)
             os.write(kept, caught.read())
             raise
@@ -91,7 +119,7 @@ def _line(error: Exception) -> str:
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         advice = "Check the path and its permissions"
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             advice = "Make room on the disk"
         return (
             f"Error: cannot write or read{where}: "

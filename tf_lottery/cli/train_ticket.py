@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the program's name and its arguments; `sys.argv` if none.
 
     Returns:
-        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+        The exit status: 0, 1 after an error, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     argv = list(sys.argv if argv is None else argv)
     from tf_lottery.cli.errors import reported

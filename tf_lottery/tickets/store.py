@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import errno
 import glob
 import io
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -29,6 +31,8 @@ from tf_lottery.tickets.verify import json_digest
 _LEVEL = "level.json"
 _CHECKPOINT = "checkpoint.npz"
 _CONFIG = "config.json"
+# No process takes so long over one small file.
+_ABANDONED_SECONDS = 3600.0
 _TICKET = "ticket/ticket.json"
 _FILES = {"metrics.csv", _TICKET} | {
     f"ticket/{name}.npz" for name in ("mask", "rewind", "trained")
@@ -82,6 +86,8 @@ class RunDirectory:
         """
         self.check(values, fingerprint)
         os.makedirs(self.path, exist_ok=True)
+        for folder in (self.path, os.path.join(self.path, "report")):
+            _sweep(folder, _ABANDONED_SECONDS)
         text = json.dumps(values, indent=1, sort_keys=True) + "\n"
         replace_file(os.path.join(self.path, _CONFIG), text.encode())
 
@@ -115,9 +121,30 @@ class RunDirectory:
             f"level_{key.level:02d}",
         )
 
-    def checkpoint_path(self, key: Key) -> str:
-        """Returns the file of a training under way; `save` removes it."""
-        return os.path.join(self.level_path(key), _CHECKPOINT)
+    def begin(self, key: Key) -> str:
+        """Makes the folder of a level that is to be trained.
+
+        Returns:
+            The file for the state of the training; `save` removes it.
+
+        Raises:
+            ValueError: a link leads out of the run directory.
+            FileNotFoundError: the run directory has gone.
+            OSError: the folder cannot be written.
+        """
+        folder = self.level_path(key)
+        self._check_there()
+        self._check_inside(os.path.join(folder, "ticket"))
+        os.makedirs(folder, exist_ok=True)
+        _sweep(folder)
+        return os.path.join(folder, _CHECKPOINT)
+
+    def tidy(self, keys: Iterable[Key]) -> None:
+        """Removes what kills have left beside finished levels."""
+        for folder in map(self.level_path, keys):
+            _sweep(folder)
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, _CHECKPOINT))
 
     def ticket_path(self, key: Key) -> str:
         """Returns the folder of a level's ticket."""
@@ -145,18 +172,16 @@ class RunDirectory:
 
         Raises:
             ValueError: a link leads out of the run directory.
+            FileNotFoundError: the run directory has gone.
             OSError: the folder cannot be written.
         """
         folder = self.level_path(key)
+        self._check_there()
         self._check_inside(os.path.join(folder, "ticket"))
         for stale in glob.glob(f"{glob.escape(folder)}/saved_model*"):
             shutil.rmtree(stale, ignore_errors=True)
-        # What a process that was killed in the middle of a file left behind;
-        # not where a link leads.
-        for parent_folder, _, names in os.walk(folder):
-            for name in names:
-                if name.startswith(".") and name.endswith(".tmp"):
-                    os.remove(os.path.join(parent_folder, name))
+        for inner in (folder, os.path.join(folder, "ticket")):
+            _sweep(inner)
         ticket.save(os.path.join(folder, "ticket"))
         metrics = _csv([dataclasses.asdict(e) for e in evaluations])
         replace_file(os.path.join(folder, "metrics.csv"), metrics)
@@ -172,9 +197,14 @@ class RunDirectory:
         summary["sha256"] = json_digest(summary)
         text = json.dumps(summary, indent=1) + "\n"
         replace_file(os.path.join(folder, _LEVEL), text.encode())
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self.checkpoint_path(key))
+        self.tidy([key])
         return files[_TICKET]
+
+    def _check_there(self) -> None:
+        # Half a run would be made where it was deleted meanwhile.
+        if not os.path.isfile(os.path.join(self.path, _CONFIG)):
+            code = errno.ENOENT
+            raise FileNotFoundError(code, os.strerror(code), self.path)
 
     def _check_inside(self, folder: str) -> None:
         top, found = map(os.path.realpath, (self.path, folder))
@@ -267,6 +297,22 @@ class RunDirectory:
     def _problem(self, key: Key, name: str, what: str) -> None:
         file = os.path.join(self.level_path(key), name)
         self._notice(f"{file} is {what}: {key} is trained again.")
+
+
+def _sweep(folder: str, idle: float = 0.0) -> None:
+    """Removes what a process that was killed while it wrote has left.
+
+    Args:
+        folder: its own files only; not where a link leads.
+        idle: seconds since the last write; fresher ones may be at work.
+    """
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime >= idle:
+                    os.remove(entry.path)
 
 
 def _files(folder: str) -> list[str]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import io
+import errno
 import json
 import os
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from tf_lottery.atomic import replace_file
 from tf_lottery.train.evaluate import Evaluation
 
-_HEADER = "header"
+# A save that takes long makes the next one wait this many times as long: no
+# more than a tenth of the time goes into saving, however slow the disk.
+_PAUSE = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +31,16 @@ class Snapshot:
     Args:
         step: number of the next step.
         rows: the evaluations so far.
-        arrays: the state of the model, the masks, the optimizer, and the
-            state of the rewind step once it has been reached; by name.
+        arrays: the state of the model (weights, normalisation statistics,
+            seed generators), the masks, the optimizer, and the state of the
+            rewind step once it has been reached; by name.
+        seconds: that the training has taken so far.
     """
 
     step: int
     rows: list[Evaluation]
     arrays: dict[str, np.ndarray]
+    seconds: float = 0.0
 
 
 class Checkpoint:
@@ -46,19 +51,21 @@ class Checkpoint:
     damaged one, is not used.
 
     Args:
-        path: the file.
+        path: the file, in a folder that is there.
         training: JSON values that tell this training from any other.
-        every: seconds between two snapshots.
-        notice: called with one line about a file that cannot be used.
+        every: seconds between two snapshots; more where writing one takes
+            longer than a tenth of that.
+        notice: called with one line where a training goes on from the file,
+            or the file cannot be used or written.
         clock: seconds, for tests.
 
     Example:
-        >>> checkpoint = Checkpoint(f"{folder}/state.npz", {"level": 3})
+        >>> checkpoint = Checkpoint(
+        ...     f"{folder}/a.npz", {"level": 3}, notice=lambda text: None)
         >>> checkpoint.save(Snapshot(7, [], {"w": np.ones(2)}))
+        True
         >>> checkpoint.load().step
         7
-        >>> checkpoint.remove(); checkpoint.load() is None
-        True
     """
 
     def __init__(
@@ -75,64 +82,126 @@ class Checkpoint:
         self._every = every
         self._notice = notice
         self._clock = clock
-        self._last = clock()
+        self._next = clock() + every
+        self._failing = False
 
     def due(self) -> bool:
         """Whether it is time for another snapshot."""
-        return self._clock() - self._last >= self._every
+        return self._clock() >= self._next
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: Snapshot) -> bool:
         """Writes a snapshot in place of the one before.
 
+        A disk that is full for an hour must not end a training of a day: what
+        cannot be written is told, once, and tried again when the next
+        snapshot is due. The one before is intact meanwhile.
+
+        Args:
+            snapshot: what to write.
+
+        Returns:
+            Whether it is on disk.
+
         Raises:
-            OSError: the disk is full or the folder is gone; the snapshot
-                before, if any, is intact.
+            FileNotFoundError: the folder has gone.
         """
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(folder):
+            code = errno.ENOENT
+            raise FileNotFoundError(code, os.strerror(code), folder)
+        began = self._clock()
+        try:
+            replace_file(self.path, lambda file: self._write(file, snapshot))
+        except OSError as error:
+            if not self._failing:
+                self._notice(
+                    f"{self.path} cannot be written "
+                    f"({error.strerror or error}): the training goes on, but "
+                    f"a kill would cost what follows the last save. Make room "
+                    "on the disk; it is tried again and again."
+                )
+            self._failing = True
+        else:
+            if self._failing:
+                self._notice(f"{self.path} is written again.")
+            self._failing = False
+        end = self._clock()
+        self._next = end + max(self._every, _PAUSE * (end - began))
+        return not self._failing
+
+    def load(
+        self, fits: Callable[[Snapshot], bool] = lambda snapshot: True
+    ) -> Snapshot | None:
+        """Returns the snapshot of this very training, or None.
+
+        Args:
+            fits: whether the training can go on from a snapshot.
+        """
+        problem = None
+        try:
+            snapshot, training = self._read()
+            if training != self._training:
+                names = [
+                    name
+                    for name, value in self._training.items()
+                    if training.get(name) != value
+                ]
+                problem = f"of another training ({', '.join(names)})"
+            elif not fits(snapshot):
+                problem = "of another training (weights or masks)"
+        except FileNotFoundError:
+            return None
+        # A file of any content: its readers fail in any way.
+        except Exception:
+            problem = "damaged"
+        if problem:
+            self._notice(f"{self.path} is {problem}: it is not used.")
+            return None
+        self._notice(f"{self.path}: goes on from step {snapshot.step:,}.")
+        return snapshot
+
+    def _write(self, file: BinaryIO, snapshot: Snapshot) -> None:
         header = {
             "training": self._training,
             "step": snapshot.step,
+            "seconds": snapshot.seconds,
             "rows": [dataclasses.astuple(row) for row in snapshot.rows],
+            "names": sorted(snapshot.arrays),
         }
         text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        data = io.BytesIO()
         # Numbered: a path of Keras' is no safe name in an archive.
-        names = sorted(snapshot.arrays)
-        arrays = {str(i): snapshot.arrays[k] for i, k in enumerate(names)}
-        keys = np.frombuffer(json.dumps(names).encode(), np.uint8)
-        np.savez(data, **{_HEADER: text, "names": keys}, **arrays)
-        replace_file(self.path, data.getvalue())
-        self._last = self._clock()
+        arrays: dict[str, Any] = {
+            str(i): snapshot.arrays[name]
+            for i, name in enumerate(sorted(snapshot.arrays))
+        }
+        np.savez(file, header=text, **arrays)
 
-    def load(self) -> Snapshot | None:
-        """Returns the snapshot of this very training, or None."""
-        try:
-            with open(self.path, "rb") as file:
-                data = io.BytesIO(file.read())
-            with np.load(data, allow_pickle=False) as file:
-                header = json.loads(file[_HEADER].tobytes())
-                names = json.loads(file["names"].tobytes())
-                arrays = {k: file[str(i)] for i, k in enumerate(names)}
-            rows = [Evaluation(*row) for row in header["rows"]]
-            snapshot = Snapshot(int(header["step"]), rows, arrays)
-        except FileNotFoundError:
-            return None
-        except (
-            EOFError,
-            KeyError,
-            OSError,
-            TypeError,
-            ValueError,
-            zipfile.BadZipFile,
-        ):
-            self._notice(f"{self.path} is damaged: that training starts anew.")
-            return None
-        if header["training"] != self._training:
-            return None
-        return snapshot
-
-    def remove(self) -> None:
-        """Removes the file, once the training's result is safe."""
-        try:
-            os.remove(self.path)
-        except FileNotFoundError:
-            pass
+    def _read(self) -> tuple[Snapshot, Mapping[str, Any]]:
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise ValueError("a folder, or a pipe that would not end")
+        with open(self.path, "rb") as file:
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+            # Stored as they are, so that no more comes out than is there:
+            # a few bytes could otherwise unfold to fill the memory.
+            size = sum(entry.file_size for entry in entries)
+            stored = {entry.compress_type for entry in entries}
+            if stored != {zipfile.ZIP_STORED} or size > os.fstat(
+                file.fileno()
+            ).st_size:
+                raise ValueError("an archive that savez has not written")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as content:
+                header = json.loads(content["header"].tobytes())
+                arrays = {
+                    name: content[str(i)]
+                    for i, name in enumerate(header["names"])
+                }
+        rows = [
+            Evaluation(int(step), str(split), float(loss), float(accuracy))
+            for step, split, loss, accuracy in header["rows"]
+        ]
+        snapshot = Snapshot(
+            int(header["step"]), rows, arrays, float(header["seconds"])
+        )
+        return snapshot, dict(header["training"])

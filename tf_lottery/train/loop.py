@@ -118,7 +118,8 @@ class Trainer:
         host = on_host(settings.data_placement, splits)
         feed: Any = HostFeed if host else DeviceFeed
         self._feed = feed(x, y, self._order, self._strategy, longest)
-        self._call_steps = self._feed.length
+        # How long a step takes shows in the first call, of one step.
+        self._call_steps = 1
         self._loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=not _gives_probabilities(model), reduction=None
         )
@@ -187,7 +188,8 @@ class Trainer:
         Returns:
             `train_steps`, and loss and accuracy at the end and at early
             stopping, under the column names of results.csv. The evaluations
-            themselves are in `rows`.
+            themselves are in `rows`, and how long it took, over all its
+            parts where it was cut off, in `seconds`.
 
         Raises:
             RuntimeError: a loss is not finite.
@@ -213,15 +215,22 @@ class Trainer:
         self.rows: list[Evaluation] = []
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
-        snapshot = checkpoint.load() if checkpoint else None
+        started = time.monotonic()
+        snapshot = None
+        if checkpoint:
+            snapshot = checkpoint.load(
+                lambda found: self._fits(found, start_step, at_rewind_step)
+            )
         seen = self._workers.exchange(snapshot and snapshot.step)
         if len(set(seen)) > 1:
             snapshot = None
-        resumed = snapshot and self._resume(snapshot, at_rewind_step)
+        if snapshot:
+            self._resume(snapshot, at_rewind_step)
         self._check_replicas()
-        if snapshot and resumed:
+        if snapshot:
             seed_generators(model, seed, self._strategy, restart=False)
             step = snapshot.step
+            started -= snapshot.seconds
             self.on_step(step, self.rows)
         else:
             self._arrive(step, level, at_rewind_step)
@@ -241,10 +250,14 @@ class Trainer:
             wishes = self._workers.exchange([steps, due, number])
             self._call_steps = min(wish[0] for wish in wishes)
             number = max(wish[2] for wish in wishes)
+            saved = False
             if checkpoint and (number or due) and self._workers.chief:
-                checkpoint.save(self._snapshot(step))
+                seconds = time.monotonic() - started
+                rows, arrays = list(self.rows), self._arrays()
+                saved = checkpoint.save(Snapshot(step, rows, arrays, seconds))
             if number:
-                raise Stopped(number, step, bool(checkpoint))
+                raise Stopped(number, step, saved)
+        self.seconds = time.monotonic() - started
         steps = self.train_steps - start_step
         return {"train_steps": steps, **summarize(self.rows)}
 
@@ -264,50 +277,56 @@ class Trainer:
         self.rows += new
         self.on_step(step, new)
 
-    def _groups(self) -> dict[str, dict[str, Any]]:
-        """The variables of a snapshot, by group and name."""
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The state now, under the names of a snapshot."""
         masks = masked_kernels(self.model)
         slots = self._optimizer.variables
-        return {
+        groups: dict[str, Mapping[str, Any]] = {
+            "model": get_state(self.model),
+            "rewind": self._rewound,
             "mask": {path: mask for path, (_, mask) in masks.items()},
             "optimizer": {str(i): v for i, v in enumerate(slots)},
         }
-
-    def _snapshot(self, step: int) -> Snapshot:
-        groups = {
-            "model": get_state(self.model),
-            "rewind": self._rewound,
-            **self._groups(),
-        }
-        arrays = {
-            f"{group}:{name}": np.array(np.asarray(value))
+        return {
+            f"{group}:{name}": np.asarray(value)
             for group, values in groups.items()
             for name, value in values.items()
         }
-        return Snapshot(step, list(self.rows), arrays)
 
-    def _resume(self, snapshot: Snapshot, at_rewind_step: Any) -> bool:
-        """Puts a snapshot's state in place; False where it does not fit."""
+    def _fits(self, found: Snapshot, start: int, at_rewind_step: Any) -> bool:
+        """Whether a snapshot is of this model, masks and optimizer."""
+        here = self._arrays()
+        if at_rewind_step and found.step >= at_rewind_step[0]:
+            state = get_state(self.model).items()
+            here.update({f"rewind:{name}": value for name, value in state})
+        kinds, there = (
+            {name: (a.shape, a.dtype) for name, a in arrays.items()}
+            for arrays in (here, found.arrays)
+        )
+        return (
+            start <= found.step <= self.train_steps
+            and kinds == there
+            and all(
+                np.array_equal(value, found.arrays[name])
+                for name, value in here.items()
+                if name.startswith("mask:")
+            )
+        )
+
+    def _resume(self, snapshot: Snapshot, at_rewind_step: Any) -> None:
+        """Puts a snapshot's state in place."""
         groups: dict[str, dict[str, np.ndarray]] = {}
         for name, value in snapshot.arrays.items():
             group, _, name = name.partition(":")
             groups.setdefault(group, {})[name] = value
-        here = self._groups()
-        masks = groups.get("mask", {})
-        if masks.keys() != here["mask"].keys() or not all(
-            np.array_equal(np.asarray(here["mask"][k]), masks[k])
-            for k in masks
-        ):
-            return False
         self._rewound = groups.get("rewind", {})
         if at_rewind_step and self._rewound:
             set_state(self.model, self._rewound)
             at_rewind_step[1]()
         set_state(self.model, groups["model"])
-        for name, variable in here["optimizer"].items():
-            variable.assign(groups["optimizer"][name])
+        for i, variable in enumerate(self._optimizer.variables):
+            variable.assign(groups["optimizer"][str(i)])
         self.rows = list(snapshot.rows)
-        return True
 
     def _next_stop(self, step, at_rewind_step) -> int:
         stops = [(step // self._eval_every + 1) * self._eval_every]

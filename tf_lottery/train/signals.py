@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
 def stop_signals() -> Iterator[Callable[[], int]]:
     """Inside it SIGINT and SIGTERM ask to stop, instead of stopping.
 
-    The same signal once more has its usual effect. In a thread other than the
+    A second one has its usual effect, at once. In a thread other than the
     main one, where Python takes no signals, nothing is changed.
 
     Yields:
@@ -45,7 +45,11 @@ def stop_signals() -> Iterator[Callable[[], int]]:
     def ask(number, frame):
         nonlocal came
         came = number
-        signal.signal(number, before[number])
+        release()
+
+    def release():
+        for number in taken:
+            signal.signal(number, before[number])
 
     # One that is ignored (nohup, a batch job's background) stays ignored.
     taken = [n for n in _SIGNALS if before[n] not in (signal.SIG_IGN, None)]
@@ -54,5 +58,4 @@ def stop_signals() -> Iterator[Callable[[], int]]:
     try:
         yield lambda: came
     finally:
-        for number in taken:
-            signal.signal(number, before[number])
+        release()
