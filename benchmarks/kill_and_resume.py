@@ -34,11 +34,10 @@ FLAGS = (
     "--dataset=digits", "--levels=2", "--train_steps=400it",
     "--eval_every=50it", "--rewind=40it", "--branches=reinit",
     "--optimizer=adam", "--seed=7", "--checkpoint_every=0.05",
+    # XLA would compile for longer than all the rest, at every start.
+    "--jit=off",
 )
-# With XLA, and without.
-MODELS = {
-    "lenet_300_100": "--jit=on", "kill_and_resume:noisy_net": "--jit=off",
-}
+MODELS = ("lenet_300_100", "kill_and_resume:noisy_net")
 # What to wait for before the random delay: a pattern below the run directory.
 MOMENTS = {
     "any": "",
@@ -70,7 +69,7 @@ def start(model, folder):
     return subprocess.Popen(
         [
             sys.executable, str(ROOT / "binaries/train_ticket.py"), *FLAGS,
-            f"--model={model}", MODELS[model], f"--output_dir={folder}",
+            f"--model={model}", f"--output_dir={folder}",
             f"--log_file={folder}.log",
         ],
         # Where the user's own model is imported from.
@@ -97,6 +96,7 @@ def kill(process, folder, moment, delay):
     while pattern and time.monotonic() < end and process.poll() is None:
         if any(written(p) != old.get(p) for p in folder.glob(f"*/{pattern}")):
             break
+        time.sleep(0.002)
     try:
         process.wait(delay)
         finish(process)
@@ -157,7 +157,7 @@ def main():
                         differing.append(f"{model}: ended early")
                     cut = cut.with_name(f"{cut.name}_again")
                     continue
-                print(number, left, moment, file=sys.stderr)
+                print(f"{model}: {moment}", file=sys.stderr)
                 left -= 1
                 kinds[moment] += 1
                 there = list(cut.glob("*/replicate_*/*/*/checkpoint.npz"))
