@@ -294,3 +294,17 @@ def test_result_ends_the_bar():
     before = terminal.getvalue()
     progress.advance(10)
     assert terminal.getvalue() == before
+
+
+def test_a_log_file_that_cannot_be_written_does_not_stop_the_run(tmp_path):
+    stream, log = io.StringIO(), tmp_path / "log"
+    progress = Progress(stream=stream, log_file=log)
+    log.unlink()
+    log.mkdir()
+    for text in ("one", "two"):
+        progress.line(text)
+    assert stream.getvalue().splitlines() == [
+        f"{log} cannot be written (Is a directory); lines are lost to it.",
+        "one",
+        "two",
+    ]

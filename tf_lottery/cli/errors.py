@@ -118,13 +118,15 @@ def quiet_tensorflow(find_devices: bool = True) -> Iterator[None]:
 def _line(error: Exception) -> str:
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
-        advice = "Check the path and its permissions"
+        advice, kept = "Check the path and its permissions", "finished levels"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             advice = "Make room on the disk"
+        if error.errno == errno.ENOENT:
+            advice, kept = "Put back what was deleted", "levels still there"
         return (
             f"Error: cannot write or read{where}: "
             f"{error.strerror or error}. {advice}, then run the same command "
-            "again; finished levels are kept."
+            f"again; {kept} are kept."
         )
     text = " ".join(str(error).split())
     # A file's own text, quoted in an error, must not steer the terminal.

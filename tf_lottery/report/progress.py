@@ -47,6 +47,7 @@ class Progress:
     ) -> None:
         self._stream = None if quiet else stream or sys.stderr
         self._log_file = log_file
+        self._told = False
         self._bar: Any = None
         self._status = ""
         self._total: int | None = None
@@ -230,9 +231,18 @@ class Progress:
         stamp = now.isoformat(timespec="seconds")
         # Opened anew for each line: on disk at once, and no open handle is
         # carried into worker processes.
-        with open(self._log_file, "a", encoding="utf-8") as file:
-            for line in text.splitlines() or [""]:
-                file.write(f"{stamp} {line}\n")
+        try:
+            with open(self._log_file, "a", encoding="utf-8") as file:
+                for line in text.splitlines() or [""]:
+                    file.write(f"{stamp} {line}\n")
+        except OSError as error:
+            # A full disk, most likely: the run itself may need none of it.
+            if not self._told:
+                self._told = True
+                self._print(
+                    f"{os.fspath(self._log_file)} cannot be written "
+                    f"({error.strerror or error}); lines are lost to it."
+                )
 
 
 def _survive() -> contextlib.AbstractContextManager[None]:
