@@ -128,9 +128,12 @@ def test_strategies_by_name(two_replicas):
     if not tf.config.list_logical_devices("GPU"):
         auto = make_strategy()
         assert isinstance(auto, tf.distribute.OneDeviceStrategy)
-    message = "`strategy` must be one of auto, one_device, mirrored. Received"
+    message = (
+        "`strategy` must be one of auto, one_device, mirrored, multi_worker, "
+        "tpu. Received"
+    )
     with pytest.raises(ValueError, match=message):
-        make_strategy("tpu")
+        make_strategy("cluster")
 
 
 def test_xla_is_chosen_by_model_and_device(two_replicas, make_net):

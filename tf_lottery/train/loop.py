@@ -192,7 +192,8 @@ class Trainer:
             parts where it was cut off, in `seconds`.
 
         Raises:
-            RuntimeError: a loss is not finite.
+            RuntimeError: a loss is not finite, or the replicas do not hold
+                the same masks and weights.
             Stopped: `stopping` said so.
             ValueError: another model, or `start_step` after the last step.
         """
@@ -207,6 +208,7 @@ class Trainer:
                 f"steps of training. Received: start_step={start_step}. Train "
                 "for more steps."
             )
+        self._check_replicas()
         if is_masked(model):
             # The loop relies on it, and the weights may be the caller's.
             apply_masks(model)
@@ -226,8 +228,8 @@ class Trainer:
             snapshot = None
         if snapshot:
             self._resume(snapshot, at_rewind_step)
-        self._check_replicas()
-        if snapshot:
+            # All workers have read the same, or none may go on.
+            self._check_replicas()
             seed_generators(model, seed, self._strategy, restart=False)
             step = snapshot.step
             started -= snapshot.seconds
