@@ -1,5 +1,7 @@
 """What a training does besides its arithmetic: state, rows, errors."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -112,7 +114,8 @@ def test_rows_and_callbacks_come_at_their_steps(
     both = ("validation", "test")
     expected = [(step, split) for step in (0, 4, 8, 10) for split in both]
     assert rows == [*expected, (10, "train")]
-    assert [step for step, _ in seen] == [0, 4, 5, 8, 10]
+    # Where else calls end is up to the clock.
+    assert {0, 4, 5, 8, 10} <= {step for step, _ in seen}
     assert sum((new for _, new in seen), []) == trainer.rows
     assert dict(seen)[5] == []
     assert metrics == {"train_steps": 10, **summarize(trainer.rows)}
@@ -142,7 +145,7 @@ def test_rewind_step_on_an_evaluation_the_end_and_beyond(
     calls = []
     trainer(model, level=0, seed=1, at_rewind_step=(k, lambda: calls.append(k)))
     assert len(calls) == called
-    assert steps == [0, 7, 14, 15]
+    assert {0, 7, 14, 15} <= set(steps) and steps == sorted(set(steps))
 
 
 def test_training_from_step_k_evaluates_at_the_same_steps(
@@ -203,7 +206,7 @@ def test_a_minimum_at_the_last_evaluation_is_censored(losses, step, censored):
 @pytest.mark.parametrize(
     "steps, what, where",
     [
-        (15, "training", "between steps 0 and 7"),
+        (15, "training", "between steps 1 and N"),
         # The last step's update is seen by the evaluation alone.
         (1, "validation", "at step 1"),
     ],
@@ -214,6 +217,8 @@ def test_a_loss_that_is_not_finite(steps, what, where, make_net, make_trainer):
     with pytest.raises(RuntimeError) as error:
         trainer(model, level=2, seed=0)
     found = str(error.value).replace("loss=inf", "loss=nan")
+    # The first call takes one step; how long the next is, the clock says.
+    found = re.sub(r"between steps 1 and \d", "between steps 1 and N", found)
     assert found == (
         f"The {what} loss must stay finite. Received: loss=nan at level 2 "
         f"{where}. Lower --learning_rate, or add --warmup; finished levels are "
