@@ -49,6 +49,7 @@ CONTRACT = {
     "mixed_precision": "float32",
     "jit": "auto",
     "parallel": 1,
+    "ray_address": None,
     "output_dir": "runs",
     "export": None,
     "plan": False,
@@ -68,6 +69,7 @@ IGNORED = {
     "log_file": "log.txt",
     "debug": True,
     "replicates": 7,
+    "parallel": 3,
     "replicate": 0,
     "branches": "reinit",
     "branch_levels": "1",
@@ -111,8 +113,9 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 def test_fields_and_defaults_are_the_contract():
     defaults = {name: field.default for name, field in FIELDS.items()}
     assert defaults == {k: v for k, v in CONTRACT.items() if k in FIELDS}
-    # It is not in config.json at all.
-    rest = {"checkpoint_every", "data_placement"}
+    # They are not in config.json at all.
+    rest = {"checkpoint_every", "data_placement", "ray_address"}
+    assert not rest & set(Config().to_json())
     assert set(IGNORED) | set(OTHER) | rest == set(FIELDS)
     for field in FIELDS.values():
         assert len(field.metadata["help"]) > 10

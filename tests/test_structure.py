@@ -13,12 +13,14 @@ PACKAGE = ROOT / "tf_lottery"
 
 # A file imports only from rooms above its own.
 ROOMS = (
+    "paths",
     "atomic",
     "step",
     "schedules",
     "seeds",
     "fields",
     "masks",
+    "checks",
     "config",
     "layers",
     "data",
@@ -36,11 +38,12 @@ ROOMS = (
     "plan",
     "assembly",
     "record",
+    "parallel",
     "experiment",
     "cli",
 )
 WITHOUT_TENSORFLOW = (
-    "atomic", "step", "schedules", "seeds", "masks", "config",
+    "paths", "atomic", "step", "schedules", "seeds", "masks", "config",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -15,6 +15,10 @@ from tf_lottery import data
 from tf_lottery import models
 from tf_lottery import train
 from tf_lottery.config import Config
+from tf_lottery.config import identity
+from tf_lottery.paths import check_address
+from tf_lottery.paths import is_folder
+from tf_lottery.paths import is_remote
 from tf_lottery.schedules import LearningRate
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
@@ -23,11 +27,20 @@ from tf_lottery.tickets.metadata import versions
 
 
 def check_folder(output_dir: str) -> None:
-    """Raises ValueError where no folder can be made.
+    """Checks that run directories can be made.
 
     Args:
-        output_dir: where run directories are to be.
+        output_dir: where run directories are to be; a path, or an address.
+
+    Raises:
+        ValueError: no such folder can be made.
+        OSError: the object store cannot be reached.
     """
+    if is_remote(output_dir):
+        check_address("output_dir", output_dir)
+        # Without access this raises, before anything is trained.
+        is_folder(output_dir)
+        return
     folder = os.path.abspath(output_dir)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
@@ -59,6 +72,31 @@ def identify(
         inputs["model"] = hashlib.sha256(text.encode()).hexdigest()
     values = config.to_json()
     return {**values, "inputs": inputs} if inputs else values
+
+
+def provenance(
+    values: dict[str, Any],
+    info: data.DataInfo,
+    replicate: int,
+    branch: str,
+) -> dict[str, Any]:
+    """Returns what a ticket says of how it was found.
+
+    Args:
+        values: of config.json.
+        info: of the data.
+        replicate: of the training.
+        branch: of the training.
+    """
+    return {
+        **identity(values),
+        "replicate": replicate,
+        "branch": branch,
+        "input_shape": list(info.input_shape),
+        "input_scale": info.scale,
+        "num_classes": info.num_classes,
+        "source": info.source,
+    }
 
 
 def load_start(config: Config) -> Ticket | None:

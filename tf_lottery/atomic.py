@@ -1,10 +1,14 @@
 """Files that are either the old version or the new one, never half of it."""
 
+import io
 import os
 import pathlib
 import uuid
 from collections.abc import Callable
 from typing import BinaryIO
+
+from tf_lottery.paths import is_remote
+from tf_lottery.paths import write_object
 
 
 def replace_file(
@@ -15,10 +19,11 @@ def replace_file(
 
     The bytes go to a new file in the same folder, which then takes the name
     in one step. If anything fails the old file is untouched and the new one
-    is removed. Missing parent folders are created.
+    is removed. Missing parent folders are created. An object store does all
+    that itself, with every object that is written.
 
     Args:
-        path: The file to write or to replace.
+        path: The file to write or to replace, or the object's address.
         data: Its whole content, or a function that writes it to the file that
             it is given: for what should not be in memory twice.
 
@@ -32,6 +37,13 @@ def replace_file(
         >>> os.listdir(folder)
         ['a.txt']
     """
+    if is_remote(path):
+        if callable(data):
+            buffer = io.BytesIO()
+            data(buffer)
+            data = buffer.getvalue()
+        write_object(os.fspath(path), data)
+        return
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Same folder: os.replace is atomic only within one file system. Not

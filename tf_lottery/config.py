@@ -9,12 +9,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from tf_lottery.checks import check
 from tf_lottery.fields import flag
 from tf_lottery.fields import parse
 from tf_lottery.masks import COLLAPSE
 from tf_lottery.masks import SCOPES
-from tf_lottery.masks import check_rate
-from tf_lottery.schedules import LearningRate
 from tf_lottery.step import Step
 
 FORMAT = 1
@@ -191,8 +190,23 @@ class Config:
         choices=("auto", "device", "host"),
         identity=False,
     )
+    parallel: int = flag(
+        1,
+        "Trainings at once, in processes of Ray (pip install "
+        "'tf_lottery[ray]'); each takes an equal share of the cores.",
+        identity=False,
+    )
+    ray_address: str | None = flag(
+        None,
+        "Ray cluster to train on, such as auto or host:6379; none "
+        "starts Ray on this machine. The cluster must see output_dir.",
+        identity=False,
+    )
     output_dir: str = flag(
-        "runs", "Where run directories are made.", identity=False
+        "runs",
+        "Where run directories are made: a folder, or an address such as "
+        "gs://bucket/runs.",
+        identity=False,
     )
     checkpoint_every: float = flag(
         60.0,
@@ -224,77 +238,7 @@ class Config:
             kind = hints[field.name]
             value = parse(field, kind, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-        for name in ("prune_rate", "conv_prune_rate", "output_prune_rate"):
-            if getattr(self, name) is not None:
-                check_rate(name, getattr(self, name))
-        LearningRate(self.learning_rate, self.lr_schedule, self.warmup)
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            number = value.count if isinstance(value, Step) else value
-            if not number <= most:
-                raise ValueError(
-                    f"`{name}` must be at most {most:,}. Received: "
-                    f"{name}={value}. Give a smaller number."
-                )
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            number = value.count if isinstance(value, Step) else value
-            if number is not None and not number >= least:
-                raise ValueError(
-                    f"`{name}` must be at least {least}. Received: "
-                    f"{name}={value}. Give a larger number."
-                )
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                "`momentum` must be in [0, 1). Received: "
-                f"momentum={self.momentum}. 0.9 is usual."
-            )
-        ends = self.train_steps
-        if self.rewind.unit == ends.unit and self.rewind.count >= ends.count:
-            raise ValueError(
-                f"`rewind` must be before train_steps={ends}. Received: "
-                f"rewind={self.rewind}. Rewind to an earlier step."
-            )
-        if self.warmup.unit == ends.unit and self.warmup.count > ends.count:
-            raise ValueError(
-                f"`warmup` must end within train_steps={ends}. Received: "
-                f"warmup={self.warmup}. Warm up for fewer steps."
-            )
-        if self.retrain == "fine_tune" and self.lr_schedule == "cosine":
-            raise ValueError(
-                "`retrain` must be another than fine_tune for a cosine "
-                "schedule. Received: retrain=fine_tune. Its last learning rate"
-                " is 0; use lr_rewind."
-            )
-        if "rewound" in self.branches and self.retrain == "rewind":
-            raise ValueError(
-                "`branches` must be without rewound where every level is "
-                "rewound. Received: branches=rewound. It would repeat main."
-            )
-        if self.init is not None and self.initial_weights is not None:
-            raise ValueError(
-                "`init` must be none where initial_weights are given. "
-                f"Received: init={self.init}. Leave one of them out."
-            )
-        if self.method == "dense" and (self.branches or self.branch_levels):
-            raise ValueError(
-                "`branches` must be none for method dense. Received: "
-                f"branches={','.join(self.branches)}. The whole network has no"
-                " ticket to control; use method imp."
-            )
-        for level in self.branch_levels or ():
-            if not 1 <= level <= self.levels:
-                raise ValueError(
-                    f"`branch_levels` must be between 1 and {self.levels}, "
-                    f"the number of levels. Received: branch_levels={level}. "
-                    "Level 0 is dense and needs no control."
-                )
-        if self.replicate is not None and self.replicate >= self.replicates:
-            raise ValueError(
-                f"`replicate` must be below replicates={self.replicates}. "
-                f"Received: replicate={self.replicate}. Replicates are "
-                "counted from 0."
-            )
+        check(self)
 
     def resolved(self) -> Config:
         """Returns the configuration with derived defaults filled in."""
@@ -314,7 +258,7 @@ class Config:
             value = getattr(config, field.name)
             # They change nothing that is found, and config.json's fields are
             # what others recompute the fingerprint from.
-            if field.name in ("checkpoint_every", "data_placement"):
+            if field.name in _NOT_KEPT:
                 continue
             # Left out where it is off: runs older than this field are found.
             if field.name == "augment" and value is None:
@@ -332,31 +276,8 @@ class Config:
         return fingerprint(self.to_json())
 
 
-# Far beyond any use, near enough to be planned in memory.
-_MOST = {
-    "levels": 1000,
-    "replicates": 10_000,
-    "train_steps": 10**9,
-    "eval_every": 10**9,
-    "warmup": 10**9,
-    "rewind": 10**9,
-    "batch_size": 10**6,
-    "learning_rate": 1e6,
-    "weight_decay": 1e6,
-}
-_LEAST = {
-    "validation_size": 1,
-    "split_seed": 0,
-    "levels": 0,
-    "train_steps": 1,
-    "batch_size": 1,
-    "eval_every": 1,
-    "weight_decay": 0,
-    "replicates": 1,
-    "replicate": 0,
-    "seed": 0,
-    "checkpoint_every": 0,
-}
+# Fields that are not in config.json.
+_NOT_KEPT = ("checkpoint_every", "data_placement", "ray_address")
 
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:

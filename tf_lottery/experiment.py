@@ -15,19 +15,20 @@ from tf_lottery import assembly
 from tf_lottery import data
 from tf_lottery import export
 from tf_lottery import models
+from tf_lottery import parallel
 from tf_lottery import report
 from tf_lottery import search
 from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.config import fingerprint
-from tf_lottery.config import identity
 from tf_lottery.config import run_name
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
+from tf_lottery.paths import is_file
 from tf_lottery.plan import MAIN
 from tf_lottery.plan import Plan
 from tf_lottery.plan import parse_levels
@@ -35,6 +36,8 @@ from tf_lottery.pruners import get_pruner
 from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
+from tf_lottery.results import make_row
+from tf_lottery.results import tell_row
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import SharedDirectory
 from tf_lottery.tickets import Ticket
@@ -85,6 +88,7 @@ class Experiment:
     Args:
         config: what to run.
         progress: where to report.
+        stop_signals: as `train.stop_signals`; how a training is stopped.
 
     Raises:
         ValueError, TypeError: an unknown name, a model that cannot be
@@ -92,9 +96,13 @@ class Experiment:
             altered.
     """
 
-    def __init__(self, config: Config, progress: report.Progress):
+    def __init__(
+        self, config: Config, progress: Any, stop_signals=train.stop_signals
+    ):
         self.config = config = config.resolved()
         self._progress = progress
+        self._stop_signals = stop_signals
+        parallel.check_parallel(config.parallel)
         models.check_model(config.model)
         models.check_init(config.init)
         get_pruner(config.criterion)
@@ -125,9 +133,12 @@ class Experiment:
             self.run_dir, progress.line, self._workers
         )
         self._store.check(self._identity, fingerprint)
-        self._record = Record(self._store)
+        self.record = Record(self._store)
         self._start = start and start.rewind
         set_state(self._model, self._start or get_state(self._model))
+        self._provenance = functools.partial(
+            assembly.provenance, self._identity, self.info
+        )
         self._rates: dict[str, Any] = dict(
             prune_rate=config.prune_rate,
             conv_prune_rate=config.conv_prune_rate,
@@ -144,7 +155,7 @@ class Experiment:
 
     def finished(self) -> set[Key]:
         """Returns the trainings that an earlier run has finished."""
-        return {key for key in self.plan.keys if self._record.digest(key)}
+        return {key for key in self.plan.keys if self.record.digest(key)}
 
     def tell_plan(self) -> Results:
         """Says what `run` would do; returns what is there, changes nothing."""
@@ -152,15 +163,12 @@ class Experiment:
             f"{self.plan.text(self.finished())}\n"
             f"Run directory: {self.run_dir}"
         )
-        return Results(self._record.rows(), self.run_dir)
+        return Results(self.record.rows(), self.run_dir)
 
     def run(self) -> Results:
         """Trains what is not finished yet, then writes the report."""
         self._store.open(self._identity, fingerprint)
         say, info = self._progress.line, self.info
-        self._meter = analysis.CostMeter(
-            self._model, info.input_shape, notice=say
-        )
         say(
             f"{info.source}: {info.train_size:,} training, "
             f"{info.validation_size:,} validation, {info.test_size:,} test "
@@ -183,15 +191,16 @@ class Experiment:
             sum(map(self.plan.steps, self.plan.keys)),
             sum(map(self.plan.steps, finished)),
         )
-        if self._todo:
-            self._trainer = assembly.make_trainer(
+        if self._todo and self.config.parallel > 1:
+            parallel.train_in_parallel(
+                functools.partial(Experiment, self.config),
+                self,
+                self._todo,
                 self.config,
-                self._model,
-                self.info.scale,
-                strategy=self._strategy,
-                on_step=self._on_step,
+                self._progress,
             )
-            with train.stop_signals() as self._stopping:
+        elif self._todo:
+            with self._stop_signals() as self._stopping:
                 for replicate in self.plan.replicates:
                     self._run_main(replicate)
                     self._run_branches(replicate)
@@ -199,20 +208,61 @@ class Experiment:
         return load_results(self.run_dir)
 
     def _finish(self) -> None:
-        self._export()
-        self._report()
+        """Exports what was asked for, and writes the report."""
+        for key in self.plan.keys:
+            if key.branch != MAIN or key.level not in self._exported:
+                continue
+            path = os.path.join(self._store.level_path(key), "saved_model")
+            if not is_file(os.path.join(path, "saved_model.pb")):
+                export.export_saved_model(self._store.load(key), path)
+                self._progress.line(f"SavedModel: {path}")
+        self.record.write_results()
+        title = f"{self.config.model} on {self.config.dataset}"
+        results = load_results(self.run_dir)
+        self._progress.result(results.write_report(title))
+
+    @functools.cached_property
+    def _trainer(self) -> train.Trainer:
+        return assembly.make_trainer(
+            self.config,
+            self._model,
+            self.info.scale,
+            strategy=self._strategy,
+            on_step=self._on_step,
+        )
+
+    @functools.cached_property
+    def _meter(self) -> analysis.CostMeter:
+        return analysis.CostMeter(
+            self._model, self.info.input_shape, notice=self._progress.line
+        )
+
+    def train_key(self, key: Key, parent: str) -> str:
+        """Trains one key from the ticket of its parent, of this digest.
+
+        Returns:
+            The digest of its own ticket.
+        """
+        if key.parent is not None:
+            self.record.note(key.parent, parent)
+        with self._stop_signals() as self._stopping:
+            if key.branch == MAIN:
+                ticket = next(self._search(key.replicate, key.level))
+            else:
+                ticket = self._control(key)
+        return self._save(key, ticket)
 
     def _run_main(self, replicate: int) -> None:
         """The search; what is finished is passed over."""
         tickets = None
         for level in range(self.config.levels + 1):
             key = Key(replicate, MAIN, level)
-            if self._is_finished(key):
+            if self.is_finished(key):
                 tickets = None
                 continue
             if tickets is None:
                 tickets = self._search(replicate, level)
-            self._save(key, next(tickets))
+            self._keep(key, next(tickets))
 
     def _search(self, replicate: int, level: int) -> Iterator[Ticket]:
         """The tickets of a replicate from a level on."""
@@ -240,41 +290,40 @@ class Experiment:
         )
 
     def _run_branches(self, replicate: int) -> None:
-        """The controls; each is trained on the data order of its ticket."""
-        theta = None
         for key in self.plan.keys:
-            mine = key.replicate == replicate and key.branch != MAIN
-            if not mine or self._is_finished(key):
+            if key.replicate != replicate or key.branch == MAIN:
                 continue
-            if theta is None:
-                # Only level 0 holds the weights outside the masks.
-                theta = self._store.load(Key(replicate, MAIN, 0)).rewind
-            name = f"{key.branch} {key.level}"
-            control = analysis.CONTROLS[key.branch](
-                self._store.load(Key(replicate, MAIN, key.level)),
-                theta,
-                get_state(self._build(replicate, name)),
-                seeds.derive(self._seed(replicate), name),
-            )
-            set_mask(self._model, control.mask)
-            set_state(self._model, control.weights)
-            start = get_state(self._model)
-            metrics = self._train(
-                replicate,
-                key.branch,
-                self._model,
-                level=key.level,
-                seed=search.level_seed(self._seed(replicate), key.level),
-                start_step=self.plan.start_step(key),
-            )
-            ticket = Ticket.of(
-                self._model,
-                rewind=start,
-                level=key.level,
-                config=self._provenance(replicate, key.branch),
-                metrics=metrics,
-            )
-            self._save(key, ticket)
+            if not self.is_finished(key):
+                self._keep(key, self._control(key))
+
+    def _control(self, key: Key) -> Ticket:
+        """Trains a control, on the data order of its ticket."""
+        seed, name = self._seed(key.replicate), f"{key.branch} {key.level}"
+        control = analysis.CONTROLS[key.branch](
+            self._store.load(Key(key.replicate, MAIN, key.level)),
+            # Only level 0 holds the weights outside the masks.
+            self._store.load(Key(key.replicate, MAIN, 0)).rewind,
+            get_state(self._build(key.replicate, name)),
+            seeds.derive(seed, name),
+        )
+        set_mask(self._model, control.mask)
+        set_state(self._model, control.weights)
+        start = get_state(self._model)
+        metrics = self._train(
+            key.replicate,
+            key.branch,
+            self._model,
+            level=key.level,
+            seed=search.level_seed(seed, key.level),
+            start_step=self.plan.start_step(key),
+        )
+        return Ticket.of(
+            self._model,
+            rewind=start,
+            level=key.level,
+            config=self._provenance(key.replicate, key.branch),
+            metrics=metrics,
+        )
 
     def _train(
         self, replicate: int, branch: str, model, *, level: int, **how: Any
@@ -287,7 +336,7 @@ class Experiment:
             self._store,
             self._key,
             notice=self._progress.line,
-            parent=self._record.parent_digest(self._key),
+            parent=self.record.parent_digest(self._key),
             seed=how["seed"],
         )
         return self._trainer(
@@ -309,38 +358,26 @@ class Experiment:
                     f"L{self._key.level} step {step} val {row.accuracy:.1%}"
                 )
 
-    def _save(self, key: Key, ticket: Ticket) -> None:
-        mask = ticket.mask
-        row = {
-            "replicate": key.replicate,
-            "branch": key.branch,
-            "level": key.level,
-            "density": mask.density,
-            "sparsity": mask.sparsity,
-            "kept_weights": mask.kept,
-            "prunable_weights": mask.size,
-            **ticket.metrics,
-            "train_seconds": round(self._trainer.seconds, 3),
-            **self._meter.columns(
-                mask,
-                steps=ticket.metrics["train_steps"],
-                batch_size=self.config.batch_size,
-            ),
-        }
-        self._record.save(key, ticket, self._trainer.rows, row)
-        least = ">= " if row["early_stop_censored"] else ""
-        self._progress.line(
-            f"{key}: {mask.kept:,} weights "
-            f"({report.density_percent(mask.density)} %), test "
-            f"{row['test_accuracy']:.2%}; early stop at {least}"
-            f"{row['early_stop_step']:,}, test "
-            f"{row['early_stop_test_accuracy']:.2%}"
+    def _save(self, key: Key, ticket: Ticket) -> str:
+        """Writes a finished training; returns its ticket's digest."""
+        costs = self._meter.columns(
+            ticket.mask,
+            steps=ticket.metrics["train_steps"],
+            batch_size=self.config.batch_size,
         )
+        row = make_row(key, ticket, self._trainer.seconds, costs)
+        digest = self.record.save(key, ticket, self._trainer.rows, row)
+        self._progress.line(tell_row(row))
+        return digest
+
+    def _keep(self, key: Key, ticket: Ticket) -> None:
+        self.record.finish(key, self._save(key, ticket))
         if number := self._stopping():
             raise train.Stopped(number, self._last_step, saved=False)
 
-    def _is_finished(self, key: Key) -> bool:
-        if self._record.digest(key) is None:
+    def is_finished(self, key: Key) -> bool:
+        """Whether a training is finished, its parent being so."""
+        if self.record.digest(key) is None:
             return False
         if key in self._todo:
             # Its parent was trained again, to the same ticket.
@@ -358,37 +395,3 @@ class Experiment:
 
     def _seed(self, replicate: int) -> int:
         return seeds.derive(self.config.seed, "replicate", replicate)
-
-    def _provenance(self, replicate: int, branch: str) -> dict[str, Any]:
-        """What a ticket says of how it was found."""
-        return {
-            **identity(self._identity),
-            "replicate": replicate,
-            "branch": branch,
-            "input_shape": list(self.info.input_shape),
-            "input_scale": self.info.scale,
-            "num_classes": self.info.num_classes,
-            "source": self.info.source,
-        }
-
-    def _export(self) -> None:
-        for key in self.plan.keys:
-            if key.branch != MAIN or key.level not in self._exported:
-                continue
-            path = os.path.join(self._store.level_path(key), "saved_model")
-            if not os.path.isfile(os.path.join(path, "saved_model.pb")):
-                export.export_saved_model(self._store.load(key), path)
-                self._progress.line(f"SavedModel: {path}")
-
-    def _report(self) -> None:
-        self._record.write_results()
-        results = load_results(self.run_dir)
-        figure = os.path.join(self.run_dir, "report", "accuracy.png")
-        title = f"{self.config.model} on {self.config.dataset}"
-        drawn = report.accuracy_figure(results.rows, title=title)
-        report.save_figure(drawn, figure)
-        self._progress.result(
-            f"\n{results.table()}\n\n{results.finding()}\n\n"
-            f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"
-            f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
-        )

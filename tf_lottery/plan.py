@@ -146,6 +146,22 @@ class Plan:
             f"{disk / 1e6:,.1f} MB of disk.\n"
             f"{len(keys) - len(todo)} finished training(s) would be reused; "
             f"{sum(map(self.steps, todo)):,} steps to do."
+            f"{self._parallel_text(todo)}"
+        )
+
+    def _parallel_text(self, todo: list[Key]) -> str:
+        """What --parallel can gain: a training waits for its parent."""
+        if self.config.parallel == 1 or not todo:
+            return ""
+        chains: dict[Key, int] = {}
+        for key in todo:
+            before = chains.get(key.parent, 0) if key.parent else 0
+            chains[key] = before + self.steps(key)
+        share = -(-sum(map(self.steps, todo)) // self.config.parallel)
+        return (
+            f"\nUp to {self.config.parallel} trainings at once: "
+            f"{max(share, *chains.values()):,} steps one after another at "
+            "least."
         )
 
     def _ticket_bytes(self, kept: int, level: int) -> float:

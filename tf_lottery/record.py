@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tf_lottery import analysis
 from tf_lottery import report
-from tf_lottery.plan import MAIN
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
@@ -46,11 +44,16 @@ class Record:
             `""` for level 0, which starts from none; None where the ticket
             is not finished.
         """
-        if key.branch != MAIN:
-            return self.digest(dataclasses.replace(key, branch=MAIN))
-        if key.level == 0:
-            return ""
-        return self.digest(dataclasses.replace(key, level=key.level - 1))
+        return "" if key.parent is None else self.digest(key.parent)
+
+    def note(self, key: Key, digest: str) -> None:
+        """Takes note of a training that is finished, with its digest."""
+        self._digests[key] = digest
+
+    def finish(self, key: Key, digest: str) -> None:
+        """Takes note of a training just saved, and adds it to results.csv."""
+        self.note(key, digest)
+        self.write_results()
 
     def save(
         self,
@@ -58,8 +61,8 @@ class Record:
         ticket: Ticket,
         evaluations: Iterable[Any],
         row: Mapping[str, Any],
-    ) -> None:
-        """Writes a finished training and adds it to results.csv.
+    ) -> str:
+        """Writes a finished training.
 
         Args:
             key: which.
@@ -67,14 +70,14 @@ class Record:
             evaluations: rows of its metrics.csv.
             row: its row of results.csv.
 
+        Returns:
+            The digest of its ticket.
+
         Raises:
             OSError: the run directory cannot be written.
         """
         parent = self.parent_digest(key) or ""
-        self._digests[key] = self._store.save(
-            key, ticket, evaluations, row, parent
-        )
-        self.write_results()
+        return self._store.save(key, ticket, evaluations, row, parent)
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of results.csv, from what is on disk now."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tf_lottery import report
+from tf_lottery.paths import open_read
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import Ticket
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,63 @@ class Results:
         """Returns what was found, in a sentence or two."""
         return report.finding(self.rows, self.retrain)
 
+    def write_report(self, title: str) -> str:
+        """Draws the figure, and returns what there is to say at the end.
+
+        Args:
+            title: of the figure.
+
+        Raises:
+            OSError: the run directory cannot be written.
+        """
+        figure = os.path.join(self.run_dir, "report", "accuracy.png")
+        drawn = report.accuracy_figure(self.rows, title=title)
+        report.save_figure(drawn, figure)
+        return (
+            f"\n{self.table()}\n\n{self.finding()}\n\n"
+            f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"
+            f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
+        )
+
+
+def make_row(
+    key: Key, ticket: Ticket, seconds: float, costs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the row of results.csv of one training.
+
+    Args:
+        key: which.
+        ticket: what it gave.
+        seconds: that it took.
+        costs: its columns of costs.
+    """
+    mask = ticket.mask
+    return {
+        "replicate": key.replicate,
+        "branch": key.branch,
+        "level": key.level,
+        "density": mask.density,
+        "sparsity": mask.sparsity,
+        "kept_weights": mask.kept,
+        "prunable_weights": mask.size,
+        **ticket.metrics,
+        "train_seconds": round(seconds, 3),
+        **costs,
+    }
+
+
+def tell_row(row: Mapping[str, Any]) -> str:
+    """Returns a row of results.csv as one line for people."""
+    key = Key(row["replicate"], row["branch"], row["level"])
+    least = ">= " if row["early_stop_censored"] else ""
+    return (
+        f"{key}: {row['kept_weights']:,} weights "
+        f"({report.density_percent(row['density'])} %), test "
+        f"{row['test_accuracy']:.2%}; early stop at {least}"
+        f"{row['early_stop_step']:,}, test "
+        f"{row['early_stop_test_accuracy']:.2%}"
+    )
+
 
 def load_results(run_dir: str | os.PathLike[str]) -> Results:
     """Returns the results in a run directory, finished or not.
@@ -44,6 +105,6 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
     """
     path = os.path.join(os.fspath(run_dir), "results.csv")
     rows = report.read_results(path)
-    with open(os.path.join(run_dir, "config.json"), encoding="utf-8") as file:
+    with open_read(os.path.join(run_dir, "config.json")) as file:
         retrain = json.load(file)["retrain"]
     return Results(rows, os.fspath(run_dir), retrain)

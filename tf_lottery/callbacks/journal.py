@@ -14,6 +14,9 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import set_state
+from tf_lottery.paths import is_file
+from tf_lottery.paths import is_folder
+from tf_lottery.paths import open_read
 from tf_lottery.tickets import Ticket
 from tf_lottery.tickets.reading import MALFORMED
 
@@ -187,8 +190,8 @@ class Journal:
         """
         if not self._folder:
             return False
-        if not os.path.exists(self._file()):
-            if os.path.exists(self._path(0)):
+        if not is_file(self._file()):
+            if is_folder(self._path(0)):
                 self._refuse("level_00 and no history.json")
             return False
         levels = self._read()
@@ -211,7 +214,7 @@ class Journal:
         if self.level_ended:
             set_state(model, ticket.trained)
         folder = os.path.join(self._folder, _REWIND)
-        if (level or step - self.base >= rewind) and os.path.exists(folder):
+        if (level or step - self.base >= rewind) and is_folder(folder):
             start = Ticket.load(folder).for_model(model)
             self.rewind_state = dict(start.rewind)
         return True
@@ -242,7 +245,7 @@ class Journal:
 
     def _read(self):
         try:
-            with open(self._file(), encoding="utf-8") as file:
+            with open_read(self._file()) as file:
                 content = json.load(file)
             settings, levels = content["settings"], content["levels"]
             ended = ["steps" in row for row in levels]

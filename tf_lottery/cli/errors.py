@@ -42,8 +42,12 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
         if number != 2:
             kept = f"Stopped by signal {number}. {kept}"
         if getattr(stop, "saved", False):
-            step = getattr(stop, "step", 0)
-            kept += f", and the training under way up to step {step:,}"
+            step = getattr(stop, "step", None)
+            kept += (
+                ", and the trainings under way"
+                if step is None
+                else f", and the training under way up to step {step:,}"
+            )
         print(
             f"\nInterrupted. {kept}: run the same command again to go on.",
             file=sys.stderr,

@@ -39,6 +39,9 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     # TensorFlow has convolutions for every x86 processor from oneDNN, and
     # uses them by itself on some only; heeded before it is loaded.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if config.parallel > 1:
+        # Or this process would take all of a GPU's memory, and train nothing.
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with quiet_tensorflow(find_devices=config.strategy != "multi_worker"):
         from tf_lottery import experiment
 

@@ -11,6 +11,7 @@ from tf_lottery.data import digits
 from tf_lottery.data import split
 from tf_lottery.data import tfds_source
 from tf_lottery.data.facts import Facts
+from tf_lottery.paths import is_remote
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ def _facts(name: str, data_dir: str | None) -> Facts:
             f"dataset={name!r}. Pass 'digits' or a TFDS name."
         )
     # A bucket ("gs://...") is TFDS's to check: the os module cannot see it.
-    if data_dir is not None and "://" not in str(data_dir):
+    if data_dir is not None and not is_remote(data_dir):
         if not os.path.isdir(data_dir):
             raise ValueError(
                 "`data_dir` must be an existing directory. Received: "

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
+import pathlib
 import shutil
+import tempfile
 
 import keras
 
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import strip_masks
+from tf_lottery.paths import is_remote
+from tf_lottery.paths import remove_tree
+from tf_lottery.paths import write_object
 from tf_lottery.tickets import Ticket
 
 
@@ -19,7 +24,7 @@ def export_saved_model(
     """Writes a SavedModel that TensorFlow alone can serve.
 
     It is written under a temporary name and then renamed, so a folder of
-    that name is always whole.
+    that name is always whole. To an object store saved_model.pb goes last.
 
     Args:
         source: a ticket, of which the trained network is written, or a Keras
@@ -35,6 +40,9 @@ def export_saved_model(
         model = source.build_model(masked=False, weights="trained")
     else:
         model = strip_masks(source) if is_masked(source) else source
+    if is_remote(path):
+        _upload(model, os.fspath(path))
+        return
     target = os.path.abspath(os.fspath(path))
     temporary = f"{target}.{os.getpid()}.tmp"
     # A killed process has left its own behind.
@@ -46,3 +54,13 @@ def export_saved_model(
         os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _upload(model: keras.Model, address: str) -> None:
+    remove_tree(address)
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        files = [f for f in pathlib.Path(folder).rglob("*") if f.is_file()]
+        for file in sorted(files, key=lambda f: f.name == "saved_model.pb"):
+            name = file.relative_to(folder).as_posix()
+            write_object(f"{address}/{name}", file.read_bytes())

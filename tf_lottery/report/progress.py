@@ -8,6 +8,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, TextIO
 
+from tf_lottery.paths import is_remote
+
 # Often enough to show life, rare enough for a week's log.
 _HEARTBEAT_SECONDS = 60.0
 
@@ -52,6 +54,12 @@ class Progress:
         self._status = ""
         self._total: int | None = None
         if log_file is not None:
+            if is_remote(log_file):
+                raise ValueError(
+                    "`log_file` must be a path on this machine. Received: "
+                    f"log_file={os.fspath(log_file)}. Objects in a store can "
+                    "not be appended to."
+                )
             try:
                 with open(log_file, "a", encoding="utf-8"):
                     pass

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tf_lottery import atomic
+from tf_lottery import paths
 
 _TYPES: dict[str, type] = {
     "replicate": int,
@@ -123,8 +124,9 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         []
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(_parse(csv.reader(file, strict=True)))
+        with paths.open_read(os.fspath(path)) as file:
+            text = io.StringIO(file.read().decode("utf-8"), newline="")
+        rows = list(_parse(csv.reader(text, strict=True)))
         twice = _first_duplicate(rows)
         if twice:
             raise ValueError(f"{twice} twice")

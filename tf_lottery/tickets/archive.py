@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from tf_lottery.masks import Mask
+from tf_lottery.paths import size_of
 from tf_lottery.tickets.reading import Header
 from tf_lottery.tickets.reading import read_npz
 from tf_lottery.tickets.verify import ARRAYS
@@ -97,7 +98,7 @@ def read_arrays(
             accept = _accept_weights(size if dense else kept, width, others)
             most = others + 2
         # Weights hardly compress; zeros and NaN do, hence the gibibyte.
-        inside = 2**30 + 50 * os.path.getsize(file)
+        inside = 2**30 + 50 * size_of(file)
         arrays = read_npz(
             file, accept, most_arrays=most, most_bytes=min(room, inside)
         )
@@ -121,7 +122,7 @@ def _memory_limit(files: list[str]) -> int:
     any ticket may take a gibibyte, one below a thousandth of the weights that
     is larger than that is refused.
     """
-    limit = 2**30 + 1000 * sum(os.path.getsize(file) for file in files)
+    limit = 2**30 + 1000 * sum(size_of(file) for file in files)
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

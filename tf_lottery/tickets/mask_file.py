@@ -15,6 +15,7 @@ from tf_lottery.layers import masked_kernels
 from tf_lottery.layers.cloning import check_model
 from tf_lottery.layers.state import match_paths
 from tf_lottery.masks import Mask
+from tf_lottery.paths import size_of
 from tf_lottery.tickets.reading import Header
 from tf_lottery.tickets.reading import one_line
 from tf_lottery.tickets.reading import read_npz
@@ -81,7 +82,7 @@ def load_mask(path: str | os.PathLike, model: keras.Model) -> Mask:
     try:
         count = 2 * len(shapes) + 8
         most = size + _MOST_NAME_BYTES * count
-        if (found := os.path.getsize(file)) > most:
+        if (found := size_of(file)) > most:
             raise ValueError(f"{found} bytes, for masks of {most} at most")
         arrays = read_npz(file, accept, most_arrays=count, most_bytes=size)
         return Mask({k: _boolean(names[k], arrays[names[k]]) for k in shapes})

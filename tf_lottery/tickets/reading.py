@@ -7,8 +7,8 @@ anything of that size is made, and nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import json
 import math
 import os
@@ -18,9 +18,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
+
+from tf_lottery.paths import is_remote
+from tf_lottery.paths import open_read
 
 # What reading JSON and archives of any content can raise.
 MALFORMED = (
@@ -81,13 +84,21 @@ def one_line(text: object, most: int = 200) -> str:
     return line if len(line) <= most else f"{line[: most - 4]} ..."
 
 
-def open_file(path: str) -> io.BufferedReader:
+def open_file(
+    path: str, most: int = 2**33
+) -> contextlib.AbstractContextManager[IO[bytes]]:
     """Opens a regular file, or a link to one, to read its bytes.
+
+    Args:
+        path: the file, or an object's address.
+        most: a larger object is refused; a file may be read in part.
 
     Raises:
         OSError: it is missing or unreadable; or a pipe or a device, on which
             reading would not end.
     """
+    if is_remote(path):
+        return open_read(path, most)
     if not stat.S_ISREG(mode := os.stat(path).st_mode):
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
@@ -102,7 +113,7 @@ def read_json(path: str) -> Any:
         OSError: the file cannot be read, or is absurdly large.
         ValueError, RecursionError: it is not JSON, or too deep to be read.
     """
-    with open_file(path) as file:
+    with open_file(path, MOST_JSON_BYTES) as file:
         data = file.read(MOST_JSON_BYTES + 1)
     if len(data) > MOST_JSON_BYTES:
         raise OSError(errno.EFBIG, "File too large", path)

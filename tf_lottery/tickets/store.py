@@ -11,16 +11,15 @@ import contextlib
 import csv
 import dataclasses
 import errno
-import glob
 import io
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from tf_lottery import paths
 from tf_lottery.atomic import replace_file
 from tf_lottery.tickets.reading import MALFORMED
 from tf_lottery.tickets.reading import read_json
@@ -46,6 +45,15 @@ class Key:
     replicate: int
     branch: str
     level: int
+
+    @property
+    def parent(self) -> Key | None:
+        """The training whose ticket it is made from; None for level 0."""
+        if self.branch != "main":
+            return dataclasses.replace(self, branch="main")
+        if self.level == 0:
+            return None
+        return dataclasses.replace(self, level=self.level - 1)
 
     def __str__(self) -> str:
         return f"replicate {self.replicate} {self.branch} level {self.level}"
@@ -85,7 +93,8 @@ class RunDirectory:
             OSError: the folder cannot be written.
         """
         self.check(values, fingerprint)
-        os.makedirs(self.path, exist_ok=True)
+        if not paths.is_remote(self.path):
+            os.makedirs(self.path, exist_ok=True)
         for folder in (self.path, os.path.join(self.path, "report")):
             _sweep(folder, _ABANDONED_SECONDS)
         text = json.dumps(values, indent=1, sort_keys=True) + "\n"
@@ -135,7 +144,8 @@ class RunDirectory:
         folder = self.level_path(key)
         self._check_there()
         self._check_inside(os.path.join(folder, "ticket"))
-        os.makedirs(folder, exist_ok=True)
+        if not paths.is_remote(folder):
+            os.makedirs(folder, exist_ok=True)
         _sweep(folder)
         return os.path.join(folder, _CHECKPOINT)
 
@@ -144,7 +154,7 @@ class RunDirectory:
         for folder in map(self.level_path, keys):
             _sweep(folder)
             with contextlib.suppress(OSError):
-                os.remove(os.path.join(folder, _CHECKPOINT))
+                paths.remove(os.path.join(folder, _CHECKPOINT))
 
     def ticket_path(self, key: Key) -> str:
         """Returns the folder of a level's ticket."""
@@ -178,8 +188,9 @@ class RunDirectory:
         folder = self.level_path(key)
         self._check_there()
         self._check_inside(os.path.join(folder, "ticket"))
-        for stale in glob.glob(f"{glob.escape(folder)}/saved_model*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        for name in paths.names_in(folder):
+            if name.startswith("saved_model"):
+                paths.remove_tree(os.path.join(folder, name))
         for inner in (folder, os.path.join(folder, "ticket")):
             _sweep(inner)
         ticket.save(os.path.join(folder, "ticket"))
@@ -202,11 +213,13 @@ class RunDirectory:
 
     def _check_there(self) -> None:
         # Half a run would be made where it was deleted meanwhile.
-        if not os.path.isfile(os.path.join(self.path, _CONFIG)):
+        if not paths.is_file(os.path.join(self.path, _CONFIG)):
             code = errno.ENOENT
             raise FileNotFoundError(code, os.strerror(code), self.path)
 
     def _check_inside(self, folder: str) -> None:
+        if paths.is_remote(folder):
+            return
         top, found = map(os.path.realpath, (self.path, folder))
         if os.path.commonpath([top, found]) != top:
             raise ValueError(
@@ -268,9 +281,9 @@ class RunDirectory:
     def _keys(self) -> Iterator[Key]:
         for replicate in _numbered(self.path, "replicate_"):
             folder = os.path.join(self.path, f"replicate_{replicate}")
-            for branch in sorted(os.listdir(folder)):
+            for branch in sorted(paths.names_in(folder)):
                 inner = os.path.join(folder, branch)
-                if os.path.isdir(inner):
+                if paths.is_folder(inner):
                     for level in _numbered(inner, "level_"):
                         yield Key(replicate, branch, level)
 
@@ -317,7 +330,7 @@ def _sweep(folder: str, idle: float = 0.0) -> None:
 
 def _files(folder: str) -> list[str]:
     return sorted(
-        name for name in _FILES if os.path.isfile(os.path.join(folder, name))
+        name for name in _FILES if paths.is_file(os.path.join(folder, name))
     )
 
 
@@ -330,10 +343,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _numbered(folder: str, prefix: str) -> list[int]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
+    names = paths.names_in(folder)
     # As this class writes them: level_01, not level_1 or a copy of it.
     found = re.compile(re.escape(prefix) + r"([0-9]+)")
     numbers = (int(m[1]) for n in names if (m := found.fullmatch(n)))
@@ -341,5 +351,5 @@ def _numbered(folder: str, prefix: str) -> list[int]:
     return sorted(
         n
         for n in set(numbers)
-        if os.path.isdir(os.path.join(folder, f"{prefix}{n:0{width}d}"))
+        if paths.is_folder(os.path.join(folder, f"{prefix}{n:0{width}d}"))
     )

@@ -268,7 +268,6 @@ class Ticket:
             OSError: the folder cannot be written.
         """
         folder = os.fspath(path)
-        os.makedirs(folder, exist_ok=True)
         content = {
             "mask.npz": archive.pack_mask(self.mask),
             "rewind.npz": archive.pack_weights(

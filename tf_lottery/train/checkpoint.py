@@ -14,6 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tf_lottery.atomic import replace_file
+from tf_lottery.paths import is_remote
+from tf_lottery.paths import open_read
+from tf_lottery.paths import size_of
 from tf_lottery.train.evaluate import Evaluation
 
 # A save that takes long makes the next one wait this many times as long: no
@@ -106,7 +109,7 @@ class Checkpoint:
             FileNotFoundError: the folder has gone.
         """
         folder = os.path.dirname(os.path.abspath(self.path))
-        if not os.path.isdir(folder):
+        if not is_remote(self.path) and not os.path.isdir(folder):
             code = errno.ENOENT
             raise FileNotFoundError(code, os.strerror(code), folder)
         began = self._clock()
@@ -179,16 +182,14 @@ class Checkpoint:
     def _read(self) -> tuple[Snapshot, Mapping[str, Any]]:
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             raise ValueError("a folder, or a pipe that would not end")
-        with open(self.path, "rb") as file:
+        with open_read(self.path) as file:
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()
             # Stored as they are, so that no more comes out than is there:
             # a few bytes could otherwise unfold to fill the memory.
             size = sum(entry.file_size for entry in entries)
             stored = {entry.compress_type for entry in entries}
-            if stored != {zipfile.ZIP_STORED} or size > os.fstat(
-                file.fileno()
-            ).st_size:
+            if stored != {zipfile.ZIP_STORED} or size > size_of(self.path):
                 raise ValueError("an archive that savez has not written")
             file.seek(0)
             with np.load(file, allow_pickle=False) as content:

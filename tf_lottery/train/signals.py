@@ -15,15 +15,19 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: of the signal that asked.
-        step: where it ended.
+        step: where it ended; None for several trainings.
         saved: whether its state is on disk.
     """
 
-    def __init__(self, number: int, step: int, saved: bool):
+    def __init__(self, number: int, step: int | None, saved: bool):
         self.number = number
         self.step = step
         self.saved = saved
         super().__init__(f"{signal.Signals(number).name} at step {step}")
+
+    # It is sent from one process to another.
+    def __reduce__(self):
+        return type(self), (self.number, self.step, self.saved)
 
 
 @contextlib.contextmanager

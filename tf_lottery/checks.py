@@ -1,0 +1,128 @@
+"""Which values of a configuration go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tf_lottery.masks import check_rate
+from tf_lottery.schedules import LearningRate
+from tf_lottery.step import Step
+
+# Far beyond any use, near enough to be planned in memory.
+_MOST = {
+    "levels": 1000,
+    "replicates": 10_000,
+    "parallel": 10_000,
+    "train_steps": 10**9,
+    "eval_every": 10**9,
+    "warmup": 10**9,
+    "rewind": 10**9,
+    "batch_size": 10**6,
+    "learning_rate": 1e6,
+    "weight_decay": 1e6,
+}
+_LEAST = {
+    "validation_size": 1,
+    "split_seed": 0,
+    "levels": 0,
+    "train_steps": 1,
+    "batch_size": 1,
+    "eval_every": 1,
+    "weight_decay": 0,
+    "replicates": 1,
+    "replicate": 0,
+    "parallel": 1,
+    "seed": 0,
+    "checkpoint_every": 0,
+}
+
+
+def check(config: Any) -> None:
+    """Raises ValueError for a value that is out of range, or fits no other.
+
+    Args:
+        config: a `Config` whose fields have been read already.
+    """
+    for name in ("prune_rate", "conv_prune_rate", "output_prune_rate"):
+        if getattr(config, name) is not None:
+            check_rate(name, getattr(config, name))
+    LearningRate(config.learning_rate, config.lr_schedule, config.warmup)
+    for name, most in _MOST.items():
+        value = getattr(config, name)
+        number = value.count if isinstance(value, Step) else value
+        if not number <= most:
+            raise ValueError(
+                f"`{name}` must be at most {most:,}. Received: "
+                f"{name}={value}. Give a smaller number."
+            )
+    for name, least in _LEAST.items():
+        value = getattr(config, name)
+        number = value.count if isinstance(value, Step) else value
+        if number is not None and not number >= least:
+            raise ValueError(
+                f"`{name}` must be at least {least}. Received: "
+                f"{name}={value}. Give a larger number."
+            )
+    if not 0 <= config.momentum < 1:
+        raise ValueError(
+            "`momentum` must be in [0, 1). Received: "
+            f"momentum={config.momentum}. 0.9 is usual."
+        )
+    ends = config.train_steps
+    if config.rewind.unit == ends.unit and config.rewind.count >= ends.count:
+        raise ValueError(
+            f"`rewind` must be before train_steps={ends}. Received: "
+            f"rewind={config.rewind}. Rewind to an earlier step."
+        )
+    if config.warmup.unit == ends.unit and config.warmup.count > ends.count:
+        raise ValueError(
+            f"`warmup` must end within train_steps={ends}. Received: "
+            f"warmup={config.warmup}. Warm up for fewer steps."
+        )
+    if config.retrain == "fine_tune" and config.lr_schedule == "cosine":
+        raise ValueError(
+            "`retrain` must be another than fine_tune for a cosine "
+            "schedule. Received: retrain=fine_tune. Its last learning rate"
+            " is 0; use lr_rewind."
+        )
+    if "rewound" in config.branches and config.retrain == "rewind":
+        raise ValueError(
+            "`branches` must be without rewound where every level is "
+            "rewound. Received: branches=rewound. It would repeat main."
+        )
+    if config.init is not None and config.initial_weights is not None:
+        raise ValueError(
+            "`init` must be none where initial_weights are given. "
+            f"Received: init={config.init}. Leave one of them out."
+        )
+    if config.method == "dense" and (config.branches or config.branch_levels):
+        raise ValueError(
+            "`branches` must be none for method dense. Received: "
+            f"branches={','.join(config.branches)}. The whole network has no"
+            " ticket to control; use method imp."
+        )
+    for level in config.branch_levels or ():
+        if not 1 <= level <= config.levels:
+            raise ValueError(
+                f"`branch_levels` must be between 1 and {config.levels}, "
+                f"the number of levels. Received: branch_levels={level}. "
+                "Level 0 is dense and needs no control."
+            )
+    if config.parallel > 1 and config.strategy == "multi_worker":
+        raise ValueError(
+            "`parallel` must be 1 for strategy multi_worker. Received: "
+            f"parallel={config.parallel}. Train several networks at once, "
+            "or one on several machines."
+        )
+    if config.ray_address is not None and config.parallel == 1:
+        raise ValueError(
+            "`ray_address` must be none where parallel is 1. Received: "
+            f"ray_address={config.ray_address}. Say with --parallel how "
+            "many trainings are to run at once."
+        )
+    if config.replicate is not None and config.replicate >= config.replicates:
+        raise ValueError(
+            f"`replicate` must be below replicates={config.replicates}. "
+            f"Received: replicate={config.replicate}. Replicates are "
+            "counted from 0."
+        )

@@ -1,0 +1,126 @@
+"""Starting Ray, and sharing a machine or a cluster among workers."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from tf_lottery.config import Config
+
+# Of Ray, on this machine: it listens on the loopback interface only (a switch
+# named after the systems where that is the default), sends no statistics, and
+# leaves alone what a process without a GPU sees of them.
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_LOCAL = {
+    _LOOPBACK: "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_PINS = hasattr(os, "sched_setaffinity")
+
+
+def check_parallel(parallel: int) -> None:
+    """Raises ValueError where Ray is needed and missing.
+
+    Args:
+        parallel: trainings at once.
+    """
+    if parallel > 1 and importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            "`parallel` must be 1 where Ray is not installed. Received: "
+            f"parallel={parallel}. Run: pip install 'ray>=2.31'"
+        )
+
+
+@contextlib.contextmanager
+def started(config: Config) -> Iterator[Any]:
+    """Ray: one that runs already, a cluster's, or a local one for this run."""
+    local = config.ray_address is None
+    cores = len(os.sched_getaffinity(0)) if _PINS else os.cpu_count() or 1
+    variables = {k: v for k, v in _LOCAL.items() if local or k != _LOOPBACK}
+    before = {k: os.environ.get(k) for k in variables}
+    handler = signal.getsignal(signal.SIGTERM)
+    os.environ.update(variables)
+    try:
+        import ray
+
+        own = not ray.is_initialized()
+        if own:
+            how: dict[str, Any] = {"address": config.ray_address}
+            if local:
+                how = {
+                    "address": "local",
+                    "num_cpus": max(cores, config.parallel),
+                    "include_dashboard": False,
+                    # Nothing large passes through it: Ray's least.
+                    "object_store_memory": 80 * 2**20,
+                }
+            try:
+                ray.init(
+                    log_to_driver=False, logging_level=logging.ERROR, **how
+                )
+            # Of many kinds, with texts of many lines.
+            except Exception as error:
+                text = " ".join(str(error).split())[:600]
+                raise RuntimeError(
+                    "`ray_address` must be that of a running Ray cluster, or "
+                    "none where Ray can start on this machine. Received: "
+                    f"ray_address={config.ray_address}; Ray says: {text} "
+                    "Check the address, or leave --parallel at 1."
+                ) from error
+            # Ray takes this signal for itself.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
+        try:
+            yield ray
+        finally:
+            if own:
+                ray.shutdown()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def shares(ray: Any, size: int) -> tuple[int, dict[str, float]]:
+    """Threads of a worker, and what it asks of Ray: an equal share.
+
+    Args:
+        ray: started.
+        size: number of workers, which are to find room at the same time.
+    """
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    fitting = [
+        threads
+        for threads in range(1, max(cores) + 1)
+        if sum(count // threads for count in cores) >= size
+    ]
+    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    return max(fitting, default=1), {
+        "num_cpus": max(fitting, default=_share(sum(cores), size)),
+        # One GPU at most, as for one training; or a part of one.
+        "num_gpus": _share(gpus, size) if gpus else 0,
+    }
+
+
+def _share(units: int, size: int) -> float:
+    # No unit is split between two machines.
+    return 1 / max(1, math.ceil(size / max(1, units)))
+
+
+def cores_of(index: int, threads: int) -> list[int]:
+    """Cores of a worker on this machine, where processes can be pinned."""
+    if not _PINS:
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    return [cores[(index * threads + i) % len(cores)] for i in range(threads)]
