@@ -78,11 +78,14 @@ def started(config: Config) -> Iterator[Any]:
             # Ray takes this signal for itself.
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
-        try:
-            yield ray
-        finally:
-            if own:
-                ray.shutdown()
+        # Ray tells of dead workers there, in its own words, to the very end.
+        with open(os.devnull, "w") as nowhere:
+            with contextlib.redirect_stdout(nowhere):
+                try:
+                    yield ray
+                finally:
+                    if own:
+                        ray.shutdown()
     finally:
         for name, value in before.items():
             if value is None:
