@@ -50,7 +50,7 @@ def cutoff(parts: Sequence[Part], keep: int) -> np.ndarray:
     low, high = _bracket(parts, keep)
     above, inside = 0, []
     for count, values in threaded(
-        lambda part: _split(part, low, high), _chunks(parts)
+        lambda part: _split(part, low, high), _chunks(parts), _size(parts)
     ):
         above += count
         inside.append(values)
@@ -70,16 +70,30 @@ def has_nan(parts: Sequence[Part]) -> bool:
             lambda part: np.isnan(part[0].min())
             and np.isnan(part[0][part[1]]).any(),
             _chunks(parts),
+            _size(parts),
         )
     )
 
 
 def threaded(
-    work: Callable[[_Item], _Result], items: Iterable[_Item]
+    work: Callable[[_Item], _Result], items: Iterable[_Item], size: int
 ) -> Iterator[_Result]:
-    """Maps in threads, in order: NumPy works on large arrays in parallel."""
+    """Maps in order, and in threads: NumPy works on large arrays in parallel.
+
+    Args:
+        work: of one item.
+        items: what to work on.
+        size: numbers in all items; few are not worth a thread.
+    """
+    if size <= _CHUNK:
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, items)
+
+
+def _size(parts: Sequence[Part]) -> int:
+    return sum(scores.size for scores, _ in parts)
 
 
 def _chunks(parts: Sequence[Part]) -> Iterator[Part]:
@@ -91,7 +105,7 @@ def _chunks(parts: Sequence[Part]) -> Iterator[Part]:
 
 def _bracket(parts: Sequence[Part], keep: int) -> tuple[np.ndarray, ...]:
     """Two scores that the wanted one almost surely lies between."""
-    stride = max(1, sum(s.size for s, _ in parts) // _SAMPLE)
+    stride = max(1, _size(parts) // _SAMPLE)
     sample = np.sort(
         np.concatenate([s[::stride][a[::stride]] for s, a in parts])
     )

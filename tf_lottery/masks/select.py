@@ -204,7 +204,7 @@ def _best(parts: Sequence[Part], keep: int, where: str) -> list[np.ndarray]:
     # Everything above the keep-th largest score, then as many of the entries
     # equal to it as are missing, lowest index first.
     least = cutoff(parts, keep)
-    chosen = list(threaded(lambda part: _above(part, least), parts))
+    chosen = list(threaded(lambda part: _above(part, least), parts, size))
     missing = keep - sum(map(np.count_nonzero, chosen))
     for (scores, alive), result in zip(parts, chosen):
         if missing:

@@ -25,4 +25,5 @@ class Magnitude(Pruner):
     def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
         """Returns `|w|`."""
         kernels = context.kernels
-        return dict(zip(kernels, threaded(np.abs, kernels.values())))
+        size = sum(map(np.size, kernels.values()))
+        return dict(zip(kernels, threaded(np.abs, kernels.values(), size)))
