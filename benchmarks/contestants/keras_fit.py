@@ -67,6 +67,7 @@ def _fit_loop(task, model, callbacks=(), tuned=False):
             pairs,
             steps_per_epoch=steps,
             epochs=1,
+            shuffle=False,
             verbose=0,
             callbacks=list(callbacks),
         )

@@ -22,6 +22,7 @@ from tf_lottery.layers.state import named_variables
 from tf_lottery.layers.state import read
 from tf_lottery.layers.state import walk
 from tf_lottery.masks import Mask
+from tf_lottery.masks import threaded
 
 
 def mask_model(
@@ -148,13 +149,14 @@ def get_mask(model: keras.Model) -> Mask:
     Raises:
         ValueError: `model` has no masks.
     """
-    arrays = {
-        path: read(mask) != 0 for path, (_, mask) in _kernels(model).items()
-    }
-    for array in arrays.values():
+    kernels = _kernels(model)
+    values = [read(mask) for _, mask in kernels.values()]
+    size = sum(map(np.size, values))
+    arrays = list(threaded(lambda value: value != 0, values, size))
+    for array in arrays:
         # So that the mask need not copy it.
         array.flags.writeable = False
-    return Mask(arrays)
+    return Mask(dict(zip(kernels, arrays)))
 
 
 def set_mask(

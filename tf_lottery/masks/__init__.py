@@ -1,6 +1,5 @@
 """Masks: what is kept, how many, and which. NumPy only."""
 
-from tf_lottery.masks.cutoff import threaded
 from tf_lottery.masks.distribution import SCOPES
 from tf_lottery.masks.distribution import PruningRates
 from tf_lottery.masks.distribution import check_rate
@@ -14,6 +13,7 @@ from tf_lottery.masks.select import check_collapse
 from tf_lottery.masks.select import check_emptied
 from tf_lottery.masks.select import floored
 from tf_lottery.masks.select import select
+from tf_lottery.masks.top import threaded
 
 __all__ = [
     "COLLAPSE",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tf_lottery.masks.cutoff import Part
-from tf_lottery.masks.cutoff import cutoff
-from tf_lottery.masks.cutoff import has_nan
-from tf_lottery.masks.cutoff import threaded
 from tf_lottery.masks.mask import Mask
+from tf_lottery.masks.top import Part
+from tf_lottery.masks.top import top
 
 COLLAPSE = ("stop", "floor", "allow")
 
@@ -22,6 +20,7 @@ def select(
     keep: Mapping[str, int] | int,
     *,
     collapse: str = "stop",
+    key: Callable = np.asarray,
 ) -> Mask:
     """Keeps the best-scored weights among those that `mask` keeps.
 
@@ -36,6 +35,8 @@ def select(
         collapse: what to do where a kernel would be left without any weight:
             `"stop"` raises, `"floor"` keeps that kernel's best weight
             (counted in the total), `"allow"` leaves it empty.
+        key: makes scores of `scores`, entry by entry, such as `np.abs`; so
+            that they need not be in memory all at once.
 
     Returns:
         A `Mask` that keeps exactly `keep` weights; under `"floor"` with
@@ -64,12 +65,12 @@ def select(
         keep = {k: _count(n) for k, n in keep.items()}
         keep = floored(keep, mask.kept_by_path) if collapse == "floor" else keep
         chosen = [
-            _best([part], keep[path], path)[0]
+            _best([part], keep[path], path, key)[0]
             for path, part in zip(mask, _parts(scores, mask))
         ]
     else:
         parts = _parts(scores, mask)
-        chosen = _best_of_all(parts, _count(keep), collapse == "floor")
+        chosen = _best_of_all(parts, _count(keep), collapse == "floor", key)
     for array, shape in zip(chosen, mask.shapes.values()):
         # In place, and read-only: so the mask need not copy it.
         array.shape = shape
@@ -166,13 +167,13 @@ def _parts(scores: Mapping[str, np.ndarray], mask: Mask) -> list[Part]:
 
 
 def _best_of_all(
-    parts: Sequence[Part], keep: int, floor: bool
+    parts: Sequence[Part], keep: int, floor: bool, key: Callable
 ) -> list[np.ndarray]:
     """The best of all kernels together; under `floor` at least one each."""
     if not floor:
-        return _best(parts, keep, "the network")
+        return _best(parts, keep, "the network", key)
     reserved = [
-        _best([part], int(part[1].any()), "the network")[0]
+        _best([part], int(part[1].any()), "the network", key)[0]
         for part in parts
     ]
     count = sum(map(np.count_nonzero, reserved))
@@ -181,11 +182,13 @@ def _best_of_all(
         (scores, alive & ~first)
         for (scores, alive), first in zip(parts, reserved)
     ]
-    rest = _best(others, keep - int(count), "the network")
+    rest = _best(others, keep - int(count), "the network", key)
     return [first | other for first, other in zip(reserved, rest)]
 
 
-def _best(parts: Sequence[Part], keep: int, where: str) -> list[np.ndarray]:
+def _best(
+    parts: Sequence[Part], keep: int, where: str, key: Callable
+) -> list[np.ndarray]:
     """The `keep` best of the entries that are alive, per part."""
     size = sum(int(np.count_nonzero(alive)) for _, alive in parts)
     if not 0 <= keep <= size:
@@ -194,28 +197,10 @@ def _best(parts: Sequence[Part], keep: int, where: str) -> list[np.ndarray]:
             f"the mask keeps in {where}. Received: keep={keep}. A mask can "
             "only shrink."
         )
-    if has_nan(parts):
+    try:
+        return top(parts, keep, key)
+    except FloatingPointError:
         raise ValueError(
             f"`scores` must not be NaN. Received: NaN scores in {where}. "
             "The weights or gradients behind them are not finite."
-        )
-    if keep == 0:
-        return [np.zeros(alive.shape, bool) for _, alive in parts]
-    # Everything above the keep-th largest score, then as many of the entries
-    # equal to it as are missing, lowest index first.
-    least = cutoff(parts, keep)
-    chosen = list(threaded(lambda part: _above(part, least), parts, size))
-    missing = keep - sum(map(np.count_nonzero, chosen))
-    for (scores, alive), result in zip(parts, chosen):
-        if missing:
-            ties = np.flatnonzero((scores == least) & alive)[:missing]
-            result[ties] = True
-            missing -= ties.size
-    return chosen
-
-
-def _above(part: Part, least: np.ndarray) -> np.ndarray:
-    scores, alive = part
-    result = scores > least
-    result &= alive
-    return result
+        ) from None

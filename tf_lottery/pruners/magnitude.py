@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tf_lottery.masks import threaded
+from tf_lottery.masks import Mask
+from tf_lottery.masks import select
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import register
@@ -24,6 +25,14 @@ class Magnitude(Pruner):
 
     def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
         """Returns `|w|`."""
-        kernels = context.kernels
-        size = sum(map(np.size, kernels.values()))
-        return dict(zip(kernels, threaded(np.abs, kernels.values(), size)))
+        return {path: np.abs(w) for path, w in context.kernels.items()}
+
+    def find_mask(self, context: PruningContext) -> Mask:
+        """As of any pruner, without the scores in memory all at once."""
+        return select(
+            context.kernels,
+            context.mask,
+            context.keep,
+            collapse=context.collapse,
+            key=np.abs,
+        )
