@@ -52,18 +52,22 @@ def _resnet_20(ops):
     def forward(x, weights):
         weights = iter(weights)
 
-        def conv(x, stride):
-            x = ops.conv(x, next(weights), stride)
+        def norm(x):
             return ops.norm(x, next(weights), next(weights))
+
+        def conv(x, stride):
+            return norm(ops.conv(x, next(weights), stride))
 
         x = ops.relu(conv(x, 1))
         for stage in range(3):
             for block in range(3):
                 halves = stage > 0 and block == 0
-                # As Keras orders them: the shortcut's come first.
-                beside = conv(x, 2) if halves else x
-                x = ops.relu(conv(x, 1 + halves))
-                x = ops.relu(conv(x, 1) + beside)
+                inside = ops.relu(conv(x, 1 + halves))
+                # As Keras orders them: both kernels, then both norms.
+                inside = ops.conv(inside, next(weights), 1)
+                beside = ops.conv(x, next(weights), 2) if halves else x
+                inside = norm(inside)
+                x = ops.relu(inside + (norm(beside) if halves else x))
         return _dense(ops, ops.mean(x), weights)
 
     return forward

@@ -135,9 +135,10 @@ def _split(
         if np.isnan(scores.min()) and np.isnan(scores[alive]).any():
             raise FloatingPointError
         np.greater(scores, high, out=out)
-        out &= alive
         near = scores >= low
-        near &= alive
+        if not alive.all():
+            out &= alive
+            near &= alive
         near ^= out
         inside.append(np.flatnonzero(near) + start)
     return np.concatenate(inside)
