@@ -3,8 +3,9 @@
     python benchmarks/parallel.py --rounds=3
 
 Every round runs the command twice, alone and in turn, into folders of their
-own: with --parallel=1, and with --parallel=N. It compares the files that must
-be equal, and prints one JSON line. Needs Ray, and MNIST where TFDS finds it
+own: with --parallel=1, and with --parallel=N. It prints one JSON line, which
+also counts the tickets and metrics that differ: with TF_NUM_INTRAOP_THREADS=1
+none may, while other numbers of threads round otherwise. Needs Ray, and MNIST where TFDS finds it
 (--data_dir, or TFDS_DATA_DIR). Other flags are the command's own.
 """
 
@@ -49,6 +50,7 @@ def content(folder):
 
 
 def main():
+    """Runs the rounds and prints one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parallel", type=int, default=2)

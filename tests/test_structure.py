@@ -13,6 +13,7 @@ PACKAGE = ROOT / "tf_lottery"
 
 # A file imports only from rooms above its own.
 ROOMS = (
+    "cores",
     "paths",
     "atomic",
     "step",

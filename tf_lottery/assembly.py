@@ -17,7 +17,7 @@ from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.config import identity
 from tf_lottery.paths import check_address
-from tf_lottery.paths import is_folder
+from tf_lottery.paths import is_file
 from tf_lottery.paths import is_remote
 from tf_lottery.schedules import LearningRate
 from tf_lottery.tickets import Key
@@ -38,8 +38,8 @@ def check_folder(output_dir: str) -> None:
     """
     if is_remote(output_dir):
         check_address("output_dir", output_dir)
-        # Without access this raises, before anything is trained.
-        is_folder(output_dir)
+        # Without access this raises, before any data is read.
+        is_file(os.path.join(output_dir, "config.json"))
         return
     folder = os.path.abspath(output_dir)
     while not os.path.lexists(folder):

@@ -77,7 +77,7 @@ def run(
             quiet=config.quiet or follows,
             log_file=None if follows else config.log_file,
         )
-    with progress, train.lost_workers():
+    with progress, train.lost_workers(config.strategy):
         experiment = Experiment(config, progress)
         return experiment.tell_plan() if config.plan else experiment.run()
 
@@ -152,6 +152,8 @@ class Experiment:
             self.info.train_size,
             sum(int(v.size) for v in get_state(self._model).values()),
         )
+        name = os.path.basename(self.run_dir)
+        self._workers.check_same([name, *map(str, self.plan.keys)])
 
     def finished(self) -> set[Key]:
         """Returns the trainings that an earlier run has finished."""
@@ -338,6 +340,7 @@ class Experiment:
             notice=self._progress.line,
             parent=self.record.parent_digest(self._key),
             seed=how["seed"],
+            replicas=self._strategy.num_replicas_in_sync,
         )
         return self._trainer(
             model,
@@ -372,7 +375,7 @@ class Experiment:
 
     def _keep(self, key: Key, ticket: Ticket) -> None:
         self.record.finish(key, self._save(key, ticket))
-        if number := self._stopping():
+        if number := max(self._workers.exchange(self._stopping())):
             raise train.Stopped(number, self._last_step, saved=False)
 
     def is_finished(self, key: Key) -> bool:

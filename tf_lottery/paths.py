@@ -1,7 +1,8 @@
-"""Paths on this machine, and addresses in object stores (gs://, s3://).
+"""Paths on this machine, and addresses in object stores (gs://...).
 
 What is local goes through `os`, as ever; what has a scheme goes through
-`etils.epath`, which TFDS uses too.
+`etils.epath`, which TFDS uses too. It asks TensorFlow's file systems, or those
+of fsspec (s3fs for s3://) where the environment says EPATH_USE_TF=0.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def check_address(name: str, path: str) -> None:
         raise ValueError(
             f"`{name}` must be a path, or an address of a scheme that "
             f"etils.epath knows. Received: {name}={path!r}. Write for example"
-            " gs://bucket/folder or s3://bucket/folder."
+            " gs://bucket/folder."
         ) from error
 
 
@@ -78,6 +79,10 @@ def open_read(path: str, most: int = _MOST_BYTES) -> Iterator[IO[bytes]]:
 def write_object(path: str, data: bytes) -> None:
     """Writes an object; a store shows the old one or the new one, whole.
 
+    Args:
+        path: its address.
+        data: its whole content.
+
     Raises:
         OSError: the store refuses.
     """
@@ -89,6 +94,9 @@ def write_object(path: str, data: bytes) -> None:
 
 def size_of(path: str) -> int:
     """Returns the number of bytes of a file or an object.
+
+    Args:
+        path: a path or an address.
 
     Raises:
         OSError: it is missing or cannot be read.

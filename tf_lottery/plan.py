@@ -95,6 +95,12 @@ class Plan:
             for level in levels
         ]
 
+    @property
+    def width(self) -> int:
+        """Most trainings that can run at once: the levels are a chain."""
+        controls = sum(key.branch != MAIN for key in self.keys)
+        return len(self.replicates) + controls
+
     def start_step(self, key: Key) -> int:
         """Returns the step that a training starts from."""
         if key.branch == MAIN:
@@ -157,9 +163,10 @@ class Plan:
         for key in todo:
             before = chains.get(key.parent, 0) if key.parent else 0
             chains[key] = before + self.steps(key)
-        share = -(-sum(map(self.steps, todo)) // self.config.parallel)
+        size = min(self.config.parallel, self.width)
+        share = -(-sum(map(self.steps, todo)) // size)
         return (
-            f"\nUp to {self.config.parallel} trainings at once: "
+            f"\nUp to {size} trainings at once: "
             f"{max(share, *chains.values()):,} steps one after another at "
             "least."
         )

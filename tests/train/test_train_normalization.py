@@ -87,6 +87,8 @@ class Own(L.BatchNormalization):
         (L.BatchNormalization(axis=1), (5, 4, 3)),
         (Own(), (5, 4, 3)),
         (L.BatchNormalization(trainable=False), (5, 4, 3)),
+        (L.BatchNormalization(dtype="float64"), (5, 4, 3)),
+        (L.BatchNormalization(dtype="float16"), (5, 4, 3)),
     ],
 )
 def test_what_it_does_not_fit_stays_with_keras(layer, shape):
@@ -94,6 +96,15 @@ def test_what_it_does_not_fit_stays_with_keras(layer, shape):
     x = np.ones((2, *shape), "float32")
     with fused_normalization(model):
         assert "FusedBatchNormV3" not in operations(model, x)
+
+
+def test_a_size_left_open_stays_with_keras():
+    model = network(L.BatchNormalization(), (None, 4, 3))
+    spec = tf.TensorSpec((2, None, 4, 3))
+    with fused_normalization(model):
+        traced = tf.function(lambda x: model(x, training=True))
+        graph = traced.get_concrete_function(spec).graph
+    assert "FusedBatchNormV3" not in {op.type for op in graph.get_operations()}
 
 
 def test_inference_and_the_layers_stay_as_they_are():

@@ -44,6 +44,22 @@ def test_moving_averages_are_the_mean_over_replicas(
         np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_where_calls_are_cut_changes_no_bit_on_two_replicas(
+    strategy, make_net, make_trainer, monkeypatch
+):
+    with strategy.scope():
+        model = make_net(keras.layers.BatchNormalization(momentum=0.9))
+    trainer = make_trainer(model, strategy=strategy)
+    start, ends = get_state(model), []
+    for seconds in (1e9, 0):
+        monkeypatch.setattr("tf_lottery.train.loop._CALL_SECONDS", seconds)
+        set_state(model, start)
+        trainer(model, level=0, seed=1)
+        ends.append(get_state(model))
+    for path, value in ends[0].items():
+        assert np.array_equal(value, ends[1][path]), path
+
+
 def test_synchronized_normalisation_is_that_of_one_device(
     strategy, make_net, make_trainer
 ):

@@ -106,11 +106,26 @@ def test_the_chief_comes_first(pair):
 
 def test_the_loss_of_a_worker_is_told():
     with pytest.raises(RuntimeError, match="^All workers must stay until the"):
-        with lost_workers():
+        with lost_workers("multi_worker"):
             raise tf.errors.UnavailableError(None, None, "Connection reset")
     with pytest.raises(tf.errors.ResourceExhaustedError):
-        with lost_workers():
+        with lost_workers("multi_worker"):
             raise tf.errors.ResourceExhaustedError(None, None, "memory")
+
+
+def test_without_other_workers_none_is_lost():
+    with pytest.raises(tf.errors.UnavailableError):
+        with lost_workers("mirrored"):
+            raise tf.errors.UnavailableError(None, None, "a bucket's")
+
+
+def test_workers_must_be_started_alike(pair):
+    flags = ["a" * 500, "replicate 0 main level 1"]
+    assert pair(lambda workers: workers.check_same(flags)) == [None, None]
+    ends = pair(lambda workers: workers.check_same(flags[: 1 + workers.chief]))
+    for end in ends:
+        assert isinstance(end, RuntimeError)
+        assert str(end).startswith("All workers must be started with the same")
 
 
 def test_a_shared_directory_is_written_by_the_chief(pair, tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+
+from tf_lottery.cores import cores
 
 # Flat values, and which of them count.
 Part = tuple[np.ndarray, np.ndarray]
@@ -20,8 +21,8 @@ _CHUNK = 2**17
 # Entries that are worth the start of a thread.
 _PIECE = 2**19
 _SAMPLE = 2**16
-# Standard errors of a sample's rank on either side; missed about once in
-# 10**9 samples, and then all scores are selected from.
+# Standard errors of a random sample's rank on either side. Where the scores
+# lie in a pattern that misses it, all of them are selected from.
 _ERRORS = 6.0
 
 
@@ -99,7 +100,7 @@ def threaded(
     if size <= _PIECE:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(cores())) as pool:
         yield from pool.map(work, items)
 
 
@@ -107,7 +108,9 @@ def _bracket(
     parts: Sequence[Part], size: int, keep: int, key: Callable
 ) -> tuple:
     """Two scores that the `keep`-th largest almost surely lies between."""
-    stride = max(1, size // _SAMPLE)
+    # Odd: an even one would meet the same few columns of a kernel again and
+    # again.
+    stride = max(1, size // _SAMPLE) | 1
     sample = np.sort(
         np.concatenate([key(v[::stride][a[::stride]]) for v, a in parts])
     )

@@ -13,6 +13,7 @@ from typing import Any
 from tf_lottery import report
 from tf_lottery import train
 from tf_lottery.config import Config
+from tf_lottery.parallel.start import THREADS
 from tf_lottery.parallel.start import cores_of
 from tf_lottery.parallel.start import shares
 from tf_lottery.parallel.start import started
@@ -72,7 +73,9 @@ class _Crew:
         self._ray = ray
         self._trainings = trainings
         self._progress = progress
-        self._size = config.parallel
+        # Of the whole plan, not of what is left: a run that goes on has the
+        # same number of threads in each.
+        self._size = min(config.parallel, trainings.plan.width)
         self._make = make
         self._local = config.ray_address is None
         self._hires: list[Callable[[], Any]] = []
@@ -106,7 +109,7 @@ class _Crew:
         cores, resources = shares(self._ray, self._size)
         # Sums are split over the threads, and so rounded by their number: who
         # wants the same bits from every run sets TensorFlow's own variable.
-        threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores)
+        threads = int(os.environ.get(THREADS) or cores)
         self._progress.line(
             f"{count} trainings at once, with {threads} thread(s) each."
         )

@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from tf_lottery.config import Config
+from tf_lottery.cores import PINS
+from tf_lottery.cores import cores
+from tf_lottery.train import Stopped
 
+#: TensorFlow's variable for the threads of a process.
+THREADS = "TF_NUM_INTRAOP_THREADS"
 # Of Ray, on this machine: it listens on the loopback interface only (a switch
 # named after the systems where that is the default), sends no statistics, and
 # leaves alone what a process without a GPU sees of them.
@@ -23,15 +28,20 @@ _LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_PINS = hasattr(os, "sched_setaffinity")
 
 
 def check_parallel(parallel: int) -> None:
-    """Raises ValueError where Ray is needed and missing.
+    """Raises ValueError where Ray is missing, or could not be used.
 
     Args:
         parallel: trainings at once.
     """
+    threads = os.environ.get(THREADS, "1")
+    if parallel > 1 and not (threads.isdecimal() and int(threads)):
+        raise ValueError(
+            f"`{THREADS}` must be a positive integer, or not set. Received: "
+            f"{THREADS}={threads!r}. It is a variable of the environment."
+        )
     if parallel > 1 and importlib.util.find_spec("ray") is None:
         raise ValueError(
             "`parallel` must be 1 where Ray is not installed. Received: "
@@ -41,9 +51,15 @@ def check_parallel(parallel: int) -> None:
 
 @contextlib.contextmanager
 def started(config: Config) -> Iterator[Any]:
-    """Ray: one that runs already, a cluster's, or a local one for this run."""
+    """Yields Ray: one that runs already, a cluster's, or one for this run.
+
+    Args:
+        config: with `parallel` and `ray_address`.
+
+    Raises:
+        RuntimeError: it does not start, or no cluster answers.
+    """
     local = config.ray_address is None
-    cores = len(os.sched_getaffinity(0)) if _PINS else os.cpu_count() or 1
     variables = {k: v for k, v in _LOCAL.items() if local or k != _LOOPBACK}
     before = {k: os.environ.get(k) for k in variables}
     handler = signal.getsignal(signal.SIGTERM)
@@ -57,7 +73,7 @@ def started(config: Config) -> Iterator[Any]:
             if local:
                 how = {
                     "address": "local",
-                    "num_cpus": max(cores, config.parallel),
+                    "num_cpus": max(len(cores()), config.parallel),
                     "include_dashboard": False,
                     # Nothing large passes through it: Ray's least.
                     "object_store_memory": 80 * 2**20,
@@ -67,6 +83,9 @@ def started(config: Config) -> Iterator[Any]:
                     log_to_driver=False, logging_level=logging.ERROR, **how
                 )
             # Of many kinds, with texts of many lines.
+            except SystemExit:
+                # Ray's own answer to SIGTERM while it starts.
+                raise Stopped(signal.SIGTERM, None, saved=False) from None
             except Exception as error:
                 text = " ".join(str(error).split())[:600]
                 raise RuntimeError(
@@ -102,15 +121,15 @@ def shares(ray: Any, size: int) -> tuple[int, dict[str, float]]:
         size: number of workers, which are to find room at the same time.
     """
     nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    cores = [int(node.get("CPU", 0)) for node in nodes]
+    counts = [int(node.get("CPU", 0)) for node in nodes]
     fitting = [
         threads
-        for threads in range(1, max(cores) + 1)
-        if sum(count // threads for count in cores) >= size
+        for threads in range(1, max(counts) + 1)
+        if sum(count // threads for count in counts) >= size
     ]
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     return max(fitting, default=1), {
-        "num_cpus": max(fitting, default=_share(sum(cores), size)),
+        "num_cpus": max(fitting, default=_share(sum(counts), size)),
         # One GPU at most, as for one training; or a part of one.
         "num_gpus": _share(gpus, size) if gpus else 0,
     }
@@ -122,8 +141,16 @@ def _share(units: int, size: int) -> float:
 
 
 def cores_of(index: int, threads: int) -> list[int]:
-    """Cores of a worker on this machine, where processes can be pinned."""
-    if not _PINS:
-        return []
-    cores = sorted(os.sched_getaffinity(0))
-    return [cores[(index * threads + i) % len(cores)] for i in range(threads)]
+    """Returns the cores of a worker on this machine.
+
+    Args:
+        index: of the worker, from 0.
+        threads: that it has.
+
+    Returns:
+        Their numbers; none where processes cannot be pinned.
+    """
+    own = cores()
+    return [
+        own[(index * threads + i) % len(own)] for i in range(threads) if PINS
+    ]

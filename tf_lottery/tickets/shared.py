@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tf_lottery.paths import is_folder
+from tf_lottery.tickets.store import CHECKPOINT
 from tf_lottery.tickets.store import Key
 from tf_lottery.tickets.store import RunDirectory
 from tf_lottery.train import Workers
@@ -44,12 +46,23 @@ class SharedDirectory(RunDirectory):
         """
         make = super().open
         self._workers.agree(lambda: make(values, fingerprint))
-        if not all(self._workers.exchange(os.path.isdir(self.path))):
+        if not all(self._workers.exchange(is_folder(self.path))):
             raise RuntimeError(
                 "`output_dir` must be a folder that all workers share. "
                 f"Received: {self.path}, which not all of them see. Choose "
                 "one on a common file system."
             )
+
+    def begin(self, key: Key) -> str:
+        """As in `RunDirectory`; the chief makes the folder."""
+        make = super().begin
+        self._workers.agree(lambda: bool(make(key)))
+        return os.path.join(self.level_path(key), CHECKPOINT)
+
+    def tidy(self, keys: Iterable[Key]) -> None:
+        """As in `RunDirectory`; the chief alone removes."""
+        if self.writes:
+            super().tidy(keys)
 
     def save(self, key: Key, *what: Any) -> str:
         """As in `RunDirectory`; the chief writes, the others wait."""

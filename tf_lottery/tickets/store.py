@@ -28,7 +28,7 @@ from tf_lottery.tickets.verify import file_digest
 from tf_lottery.tickets.verify import json_digest
 
 _LEVEL = "level.json"
-_CHECKPOINT = "checkpoint.npz"
+CHECKPOINT = "checkpoint.npz"
 _CONFIG = "config.json"
 # No process takes so long over one small file.
 _ABANDONED_SECONDS = 3600.0
@@ -147,14 +147,14 @@ class RunDirectory:
         if not paths.is_remote(folder):
             os.makedirs(folder, exist_ok=True)
         _sweep(folder)
-        return os.path.join(folder, _CHECKPOINT)
+        return os.path.join(folder, CHECKPOINT)
 
     def tidy(self, keys: Iterable[Key]) -> None:
         """Removes what kills have left beside finished levels."""
         for folder in map(self.level_path, keys):
             _sweep(folder)
             with contextlib.suppress(OSError):
-                paths.remove(os.path.join(folder, _CHECKPOINT))
+                paths.remove(os.path.join(folder, CHECKPOINT))
 
     def ticket_path(self, key: Key) -> str:
         """Returns the folder of a level's ticket."""

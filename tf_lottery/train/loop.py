@@ -115,7 +115,11 @@ class Trainer:
         self._eval_every = settings.eval_every.steps(self.steps_per_epoch)
         # Never longer than the training: a call's arrays are of this length.
         longest = max(1, min(self._eval_every, self.train_steps, _CALL_STEPS))
-        host = on_host(settings.data_placement, splits)
+        self._workers = Workers(self._strategy)
+        # Where one has no room, all stream: they must take the same calls.
+        host = any(
+            self._workers.exchange(on_host(settings.data_placement, splits))
+        )
         feed: Any = HostFeed if host else DeviceFeed
         self._feed = feed(x, y, self._order, self._strategy, longest)
         # How long a step takes shows in the first call, of one step.
@@ -152,7 +156,6 @@ class Trainer:
             k: self._evaluate.stage(*v, host=host) for k, v in splits.items()
         }
         self._check_replicas = ReplicaCheck(model, self._strategy)
-        self._workers = Workers(self._strategy)
 
     def __call__(
         self,
@@ -249,9 +252,9 @@ class Trainer:
             number = stopping() if step < self.train_steps else 0
             due = bool(checkpoint and checkpoint.due())
             # Clocks and signals are not the same everywhere.
-            wishes = self._workers.exchange([steps, due, number])
+            wishes = self._workers.exchange([steps, number])
             self._call_steps = min(wish[0] for wish in wishes)
-            number = max(wish[2] for wish in wishes)
+            number = max(wish[1] for wish in wishes)
             saved = False
             if checkpoint and (number or due) and self._workers.chief:
                 seconds = time.monotonic() - started

@@ -43,6 +43,7 @@ def _is_plain(layer: Any) -> bool:
         and "call" not in vars(layer)
         and layer.built
         and layer.trainable
+        and layer.variable_dtype == "float32"
         and layer.input_spec.ndim == 4
         and layer.axis in (-1, 3)
         and not layer.synchronized
@@ -52,7 +53,7 @@ def _is_plain(layer: Any) -> bool:
 
 def _call_of(layer, stock):
     def call(inputs, training=None, mask=None):
-        if not training or mask is not None:
+        if not training or mask is not None or None in inputs.shape:
             return stock(inputs, training=training, mask=mask)
         channels = inputs.shape[-1]
         gamma = layer.gamma.value if layer.scale else tf.ones([channels])

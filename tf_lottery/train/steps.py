@@ -86,6 +86,8 @@ def compile_steps(
             for extra in model.losses:
                 total += tf.cast(extra, tf.float32) / replicas
         update(tape.gradient(total, weights))
+        if replicas > 1 and statistics:
+            average()
         return total
 
     def update(gradients):
@@ -106,9 +108,9 @@ def compile_steps(
         losses = strategy.run(one_step, args=(x, y, order, i, seed))
         return strategy.reduce("SUM", losses, axis=None)
 
-    # Each replica's moving averages follow its own part of the batches, and
-    # they are linear in these: their mean, taken once here, is that of a
-    # training that takes it after every step.
+    # Each replica's moving averages follow its own part of the batches. After
+    # every step, not every call: the clock says how long a call is, and a
+    # mean of means rounds otherwise.
     def average():
         replica = tf.distribute.get_replica_context()
         means = replica.all_reduce("MEAN", [v.value for v in statistics])
@@ -121,8 +123,6 @@ def compile_steps(
         for i in tf.range(count):
             seed = tf.stack([key, start + i])
             total += loop_body(x, y, order, i, rates[i], seed)
-        if replicas > 1 and statistics:
-            strategy.run(average)
         return total
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ class Workers:
         Every worker has to call it; it waits for the last.
 
         Args:
-            value: plain JSON, short.
+            value: plain JSON, of at most 256 bytes.
         """
         if self._task.count == 1:
             return [value]
@@ -116,6 +117,20 @@ class Workers:
         # All replicas of a worker say the same.
         first = rows[:: len(rows) // self._task.count]
         return [json.loads(r[r > 0].tobytes()) for r in first]
+
+    def check_same(self, values: Any) -> None:
+        """Raises RuntimeError where workers were not started alike.
+
+        Args:
+            values: what they must have in common, JSON of any length.
+        """
+        text = json.dumps(values, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if len(set(self.exchange(digest))) > 1:
+            raise RuntimeError(
+                "All workers must be started with the same flags. Received: "
+                "others here than elsewhere. Start the same command on all."
+            )
 
     def agree(self, decide: Callable[[], Any]) -> Any:
         """Returns what the chief decides, to all workers.
@@ -159,8 +174,15 @@ class Workers:
 
 
 @contextlib.contextmanager
-def lost_workers() -> Iterator[None]:
-    """Inside it, the loss of another worker is a RuntimeError of one line."""
+def lost_workers(strategy: str) -> Iterator[None]:
+    """Inside it, the loss of another worker is a RuntimeError of one line.
+
+    Args:
+        strategy: its name; with any but `"multi_worker"` there is no other.
+    """
+    if strategy != "multi_worker":
+        yield
+        return
     try:
         yield
     except (
