@@ -5,8 +5,9 @@
 Every round runs the command twice, alone and in turn, into folders of their
 own: with --parallel=1, and with --parallel=N. It prints one JSON line, which
 also counts the tickets and metrics that differ: with TF_NUM_INTRAOP_THREADS=1
-none may, while other numbers of threads round otherwise. Needs Ray, and MNIST where TFDS finds it
-(--data_dir, or TFDS_DATA_DIR). Other flags are the command's own.
+none may, while other numbers of threads round otherwise. Needs Ray, and MNIST
+where TFDS finds it (--data_dir, or TFDS_DATA_DIR). Other flags are the
+command's own.
 """
 
 import argparse
