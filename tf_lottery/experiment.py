@@ -201,7 +201,8 @@ class Experiment:
                 self.config,
                 self._progress,
             )
-        elif self._todo:
+        elif self._todo and self._trainer:
+            # It has read the data: until then a signal ends all at once.
             with self._stop_signals() as self._stopping:
                 for replicate in self.plan.replicates:
                     self._run_main(replicate)
@@ -220,8 +221,7 @@ class Experiment:
                 self._progress.line(f"SavedModel: {path}")
         self.record.write_results()
         title = f"{self.config.model} on {self.config.dataset}"
-        results = load_results(self.run_dir)
-        self._progress.result(results.write_report(title))
+        self._progress.result(load_results(self.run_dir).write_report(title))
 
     @functools.cached_property
     def _trainer(self) -> train.Trainer:
