@@ -75,7 +75,8 @@ class Runner:
         threads: number of threads, at least 1.
 
     Raises:
-        ValueError: `data` cannot be run, or `threads` is below 1.
+        ValueError: `data` is no TFLite model, or `threads` is below 1.
+        RuntimeError: the interpreter cannot run it.
 
     Example:
         >>> from tf_lottery.export.tflite import convert
@@ -98,13 +99,14 @@ class Runner:
                 self._interpreter = _interpreter_class()(
                     model_content=data, num_threads=threads
                 )
-                self._interpreter.allocate_tensors()
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(
-                "`data` must be a TFLite model that the default interpreter "
-                f"runs. Received: {' '.join(str(error).split())[:200]}. "
-                "Convert the model again."
+                "`data` must be a TFLite model. Received: "
+                f"{' '.join(str(error).split())[:200]}. Convert the model "
+                "again."
             ) from error
+        with quiet():
+            self._interpreter.allocate_tensors()
         self._outputs = [
             detail["index"]
             for detail in self._interpreter.get_output_details()

@@ -204,7 +204,10 @@ def _encode(model, number, places, direct, least) -> bool:
     first, index, _ = places[0]
     values = _values(model, first.tensors[index])
     shape = first.tensors[index].shape
-    if values is None or not all(_qualifies(*p, shape) for p in places):
+    if values is None or not all(
+        _qualifies(graph, index, readers, shape)
+        for graph, index, readers in places
+    ):
         return False
     rows = values.reshape(-1, shape[-1])
     zeros = 1 - np.count_nonzero(rows) / rows.size
@@ -305,7 +308,7 @@ def _read_rows(model, graph, operator) -> None:
         model, _OP.FULLY_CONNECTED, _SPARSE_VERSION
     )
     if len(operator.inputs) < 3 or operator.inputs[2] < 0:
-        # That kernel reads a bias without asking whether there is one.
+        # Early versions of that kernel read a bias that is not there.
         units = graph.tensors[operator.inputs[1]].shape[0]
         model.buffers.append(
             schema.BufferT(np.zeros(4 * int(units), np.uint8))

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.models.functional import Functional
 
 from tf_lottery.export.flatbuffer import pack
 from tf_lottery.export.flatbuffer import parse
@@ -31,7 +32,7 @@ def convert(
     in the order of `keras.tree.flatten(model.input)` and `(model.output)`.
 
     Args:
-        model: a built Keras model.
+        model: a functional or Sequential model.
         form: `"float32"`; `"float16"`, weights as float16; `"int8"`, weights
             as int8 and activations quantised on the fly; `"full_int8"`, both
             as int8, with ranges found on `samples`.
@@ -44,8 +45,9 @@ def convert(
         The bytes of the file.
 
     Raises:
-        ValueError: an argument is not one of these, or the model holds
-            operations that TFLite lacks.
+        ValueError: an argument is not one of these, the model is neither
+            functional nor Sequential, or it holds operations that TFLite
+            lacks.
 
     Example:
         >>> x = keras.Input((2,))
@@ -68,8 +70,10 @@ def convert(
             "`samples` must be real inputs where form is full_int8. "
             "Received: samples=None. A hundred examples are enough."
         )
+    specs = _signature(model, batch)
+    if samples is not None:
+        check_samples(model, samples)
     try:
-        specs = _signature(model, batch)
         with quiet(), tempfile.TemporaryDirectory() as folder:
             # The way through the model alone, `from_concrete_functions` with
             # a Keras model, writes a file without weights and says nothing.
@@ -94,15 +98,59 @@ def convert(
     return _in_order(data, [spec.name for spec in keras.tree.flatten(specs)])
 
 
+def check_samples(model: keras.Model, samples: Any) -> list[keras.KerasTensor]:
+    """Raises where arrays are no batch of inputs of a model.
+
+    Args:
+        model: a functional or Sequential model.
+        samples: an array with a leading batch axis or, for a model of several
+            inputs, a structure of them as the model takes.
+
+    Returns:
+        The model's inputs, in the order of the flat `samples`.
+
+    Raises:
+        ValueError: the number of arrays, their shapes or lengths are others.
+
+    Example:
+        >>> x = keras.Input((2,), name="x")
+        >>> model = keras.Model(x, keras.layers.ReLU()(x))
+        >>> [tensor.name for tensor in check_samples(model, np.ones((5, 2)))]
+        ['x']
+    """
+    inputs = keras.tree.flatten(model.input)
+    shapes = [np.shape(array) for array in keras.tree.flatten(samples)]
+    lengths = {shape[:1] for shape in shapes}
+    fits = len(shapes) == len(inputs) and len(lengths) == 1 and all(
+        len(shape) == len(tensor.shape)
+        and all(n in (None, m) for n, m in zip(tensor.shape[1:], shape[1:]))
+        for shape, tensor in zip(shapes, inputs)
+    )
+    if not fits or not shapes[0][0]:
+        wanted = ", ".join(str(tuple(t.shape)) for t in inputs)
+        raise ValueError(
+            "`samples` must hold inputs of the model, one at the least, of "
+            f"shape {wanted}. Received: shape {', '.join(map(str, shapes))}. "
+            "Give inputs as the model takes them."
+        )
+    return inputs
+
+
 def _signature(model, batch):
     """What the model is called on: a list of one structure of specs."""
-    numbers = iter(range(10**6))
+    if not isinstance(model, (keras.Sequential, Functional)):
+        raise ValueError(
+            "`model` must be functional or Sequential. Received: model "
+            f"{model.name!r} of class {type(model).__name__}. Wrap it: "
+            "keras.Model(x, model(x)) with x = keras.Input(...)."
+        )
+    names: list[str] = []
 
     def spec(tensor):
-        number = next(numbers)
         name = tensor.name
-        if not re.fullmatch(r"[A-Za-z]\w*", name):
-            name = f"input_{number}"
+        if not re.fullmatch(r"[A-Za-z]\w*", name) or name in names:
+            name = f"input_{len(names)}"
+        names.append(name)
         return tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name)
 
     return [keras.tree.map_structure(spec, model.input)]
@@ -115,12 +163,10 @@ def _examples(samples, specs, batch) -> Iterator[dict[str, np.ndarray]]:
         for array, spec in zip(keras.tree.flatten(samples), flat)
     ]
     size = batch or 1
-    # A fixed batch must be full: what is left over is not looked at.
-    for start in range(0, len(arrays[0]) - size + 1, size):
-        yield {
-            spec.name: array[start:start + size]
-            for spec, array in zip(flat, arrays)
-        }
+    for start in range(0, len(arrays[0]), size):
+        # A fixed batch must be full: the last one is filled from the first.
+        chosen = np.arange(start, start + size) % len(arrays[0])
+        yield {spec.name: array[chosen] for spec, array in zip(flat, arrays)}
 
 
 def _reason(error: Exception) -> str:
@@ -151,6 +197,8 @@ def _in_order(data: bytes, names: list[str]) -> bytes:
     return pack(file)
 
 
-def _by_number(name: str) -> tuple[str, int]:
-    stem, number = re.fullmatch(r"(.*?)(\d*)", name, re.S).groups()
-    return stem, int(number or -1)
+def _by_number(name: str) -> tuple[int, str]:
+    # Keras names the outputs of a list by number, of a dict by its keys,
+    # which flatten sorts as text.
+    number = re.fullmatch(r"output_(\d+)", name)
+    return int(number.group(1)) if number else -1, name
