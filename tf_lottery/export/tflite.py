@@ -15,6 +15,7 @@ from keras.src.models.functional import Functional
 from tf_lottery.export.flatbuffer import pack
 from tf_lottery.export.flatbuffer import parse
 from tf_lottery.export.runtime import quiet
+from tf_lottery.layers import walk
 
 FORMS = ("float32", "float16", "int8", "full_int8")
 
@@ -45,9 +46,9 @@ def convert(
         The bytes of the file.
 
     Raises:
-        ValueError: an argument is not one of these, the model is neither
-            functional nor Sequential, or it holds operations that TFLite
-            lacks.
+        ValueError: an argument is not one of these, or the model is neither
+            functional nor Sequential, computes in float16 or bfloat16, or
+            holds operations that TFLite lacks.
 
     Example:
         >>> x = keras.Input((2,))
@@ -73,12 +74,15 @@ def convert(
     specs = _signature(model, batch)
     if samples is not None:
         check_samples(model, samples)
+    loops = False
     try:
         with quiet(), tempfile.TemporaryDirectory() as folder:
             # The way through the model alone, `from_concrete_functions` with
             # a Keras model, writes a file without weights and says nothing.
             model.export(folder, verbose=False, input_signature=specs)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            if form == "full_int8":
+                loops = len(parse(converter.convert()).subgraphs) > 1
             if form != "float32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if form == "float16":
@@ -87,7 +91,8 @@ def convert(
                 converter.representative_dataset = lambda: _examples(
                     samples, specs, batch
                 )
-            data = converter.convert()
+            # Calibrating a loop ends the process, without an exception.
+            data = b"" if loops else converter.convert()
     except Exception as error:
         # The converter raises classes of its own that have no common base.
         raise ValueError(
@@ -95,10 +100,43 @@ def convert(
             f"model {model.name!r} with {_reason(error)}. Export it as a "
             "SavedModel."
         ) from error
+    if loops:
+        raise ValueError(
+            "`form` must be another than full_int8 for a model with loops. "
+            f"Received: model {model.name!r}, form={form!r}. Use int8, or "
+            "unroll its recurrent layers."
+        )
     return _in_order(data, [spec.name for spec in keras.tree.flatten(specs)])
 
 
-def check_samples(model: keras.Model, samples: Any) -> list[keras.KerasTensor]:
+def input_of(model: keras.Model) -> Any:
+    """Returns the symbolic input that a model is called on.
+
+    Args:
+        model: a functional model, or a Sequential one that is built.
+
+    Returns:
+        A `keras.KerasTensor`, or a structure of them.
+
+    Raises:
+        ValueError: the model is of another kind, or is not built.
+
+    Example:
+        >>> input_of(keras.Sequential([keras.Input((2,), name="x")])).shape
+        (None, 2)
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        return model.inputs[0]  # It has no `input`.
+    if isinstance(model, Functional):
+        return model.input
+    raise ValueError(
+        "`model` must be functional, or Sequential and built. Received: model "
+        f"{model.name!r} of class {type(model).__name__}. Wrap it: "
+        "keras.Model(x, model(x)) with x = keras.Input(...)."
+    )
+
+
+def check_samples(model: keras.Model, samples: Any) -> None:
     """Raises where arrays are no batch of inputs of a model.
 
     Args:
@@ -106,19 +144,16 @@ def check_samples(model: keras.Model, samples: Any) -> list[keras.KerasTensor]:
         samples: an array with a leading batch axis or, for a model of several
             inputs, a structure of them as the model takes.
 
-    Returns:
-        The model's inputs, in the order of the flat `samples`.
-
     Raises:
-        ValueError: the number of arrays, their shapes or lengths are others.
+        ValueError: the number of arrays, their shapes or lengths are others,
+            or the model is of another kind.
 
     Example:
-        >>> x = keras.Input((2,), name="x")
+        >>> x = keras.Input((2,))
         >>> model = keras.Model(x, keras.layers.ReLU()(x))
-        >>> [tensor.name for tensor in check_samples(model, np.ones((5, 2)))]
-        ['x']
+        >>> check_samples(model, np.ones((5, 2)))
     """
-    inputs = keras.tree.flatten(model.input)
+    inputs = keras.tree.flatten(input_of(model))
     shapes = [np.shape(array) for array in keras.tree.flatten(samples)]
     lengths = {shape[:1] for shape in shapes}
     fits = len(shapes) == len(inputs) and len(lengths) == 1 and all(
@@ -133,16 +168,22 @@ def check_samples(model: keras.Model, samples: Any) -> list[keras.KerasTensor]:
             f"shape {wanted}. Received: shape {', '.join(map(str, shapes))}. "
             "Give inputs as the model takes them."
         )
-    return inputs
 
 
 def _signature(model, batch):
     """What the model is called on: a list of one structure of specs."""
-    if not isinstance(model, (keras.Sequential, Functional)):
+    half = sorted(
+        {
+            str(layer.compute_dtype)
+            for layer in walk(model)
+            if layer.compute_dtype in ("float16", "bfloat16")
+        }
+    )
+    if half:
         raise ValueError(
-            "`model` must be functional or Sequential. Received: model "
-            f"{model.name!r} of class {type(model).__name__}. Wrap it: "
-            "keras.Model(x, model(x)) with x = keras.Input(...)."
+            "`model` must compute in float32. Received: model "
+            f"{model.name!r}, computing in {', '.join(half)}. Build it under "
+            "the dtype policy float32 and set its weights."
         )
     names: list[str] = []
 
@@ -153,7 +194,7 @@ def _signature(model, batch):
         names.append(name)
         return tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name)
 
-    return [keras.tree.map_structure(spec, model.input)]
+    return [keras.tree.map_structure(spec, input_of(model))]
 
 
 def _examples(samples, specs, batch) -> Iterator[dict[str, np.ndarray]]:

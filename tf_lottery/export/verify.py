@@ -15,6 +15,7 @@ from tf_lottery.export.sparse import encode_sparse
 from tf_lottery.export.sparse import inspect
 from tf_lottery.export.tflite import check_samples
 from tf_lottery.export.tflite import convert
+from tf_lottery.export.tflite import input_of
 from tf_lottery.layers import named_variables
 
 # Per form: the largest error, the least argmax agreement. An int8 file is not
@@ -123,7 +124,9 @@ def _outputs(model, structure, chunk) -> list[np.ndarray]:
     with tf.device("CPU:0"):
         tensors = [
             tf.convert_to_tensor(array, tensor.dtype)
-            for array, tensor in zip(chunk, keras.tree.flatten(model.input))
+            for array, tensor in zip(
+                chunk, keras.tree.flatten(input_of(model))
+            )
         ]
         outputs = model(
             keras.tree.pack_sequence_as(structure, tensors), training=False
@@ -231,7 +234,9 @@ def safe_tflite(
             notes.append(f"{name}: {' '.join(str(error).split())[:200]}")
             continue
         if ok(agreement, form):
-            return data, notes + _left_dense(data, sparse), agreement
+            if sparse and "int8" not in form:
+                notes += _left_dense(data)
+            return data, notes, agreement
         notes.append(f"{name}: does not agree with the model, {agreement}")
     raise RuntimeError(
         f"`form` must give a file that agrees with the model. Received: "
@@ -256,16 +261,16 @@ def _attempts(dense, form, sparse, direct, notes) -> Iterator[tuple]:
     yield "dense", dense
 
 
-def _left_dense(data, sparse) -> list[str]:
+def _left_dense(data) -> list[str]:
     """Says which pruned weights a sparse file holds dense."""
     names = [
         weight.name
         for weight in inspect(data)
-        if weight.storage == "dense" and weight.dtype != "int8"
+        if weight.storage == "dense"
         # Smaller ones cannot repay what a sparse tensor needs besides.
         and weight.zeros >= 0.5 and weight.bytes > 1000
     ]
-    if not names or not sparse:
+    if not names:
         return []
     return [
         f"{', '.join(names)}: stored dense with their zeros, since they would "
@@ -289,7 +294,7 @@ def _agreement(run, model, form, samples, random) -> Agreement:
 
 
 def _random_inputs(model, samples):
-    inputs = keras.tree.flatten(model.input)
+    inputs = keras.tree.flatten(input_of(model))
     if not all("float" in tensor.dtype for tensor in inputs):
         return None
     rng = np.random.default_rng(0)
