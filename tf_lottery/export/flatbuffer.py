@@ -39,11 +39,23 @@ def parse(data: bytes) -> Any:
         ValueError: `data` must be a TFLite file. Received: 19 bytes. Convert
         the model with this TensorFlow.
     """
-    if bytes(data[4:8]) != _IDENTIFIER:
+    try:
+        model = _parse(data)
+    except Exception as error:
+        # Of torn bytes the generated code raises whatever it stumbles on.
         raise ValueError(
             f"`data` must be a TFLite file. Received: {len(data)} bytes. "
             "Convert the model with this TensorFlow."
-        )
+        ) from error
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            _check_known(operator)
+    return model
+
+
+def _parse(data):
+    if bytes(data[4:8]) != _IDENTIFIER:
+        raise ValueError("no TFLite file")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     for buffer in model.buffers:
         # Data behind the tables, as files above 2 GB have.
@@ -51,9 +63,6 @@ def parse(data: bytes) -> Any:
             end = buffer.offset + buffer.size
             buffer.data = np.frombuffer(data[buffer.offset:end], np.uint8)
             buffer.offset = buffer.size = 0
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            _check_known(operator)
     return model
 
 
