@@ -141,7 +141,8 @@ def test_what_cannot_be_converted_is_refused():
         def call(self, x):
             return x
 
-    for other in (Own(), keras.Sequential([keras.layers.Dense(3)])):
+    unbuilt = keras.Sequential([keras.layers.Dense(3)])
+    for other in (Own(), unbuilt):
         with pytest.raises(ValueError, match="must be functional, or Sequ"):
             convert(other)
     # The converter would end the process.
@@ -254,15 +255,17 @@ def test_litert_runs_it_where_it_is_installed():
 class Clock:
     """A runner whose invocations take as long as they are told to."""
 
-    def __init__(self, now, spent):
+    def __init__(self, now, spent, order=None):
         self._now, self._spent = now, iter(spent)
-        self.fed = None
+        self.fed, self.order = None, order
 
     def feed(self, x):
         self.fed = x
 
     def invoke(self):
         self._now[0] += next(self._spent)
+        if self.order is not None:
+            self.order.append(self)
 
 
 def test_latency_is_the_median_of_ratios_of_rounds(monkeypatch):
@@ -279,6 +282,14 @@ def test_latency_is_the_median_of_ratios_of_rounds(monkeypatch):
         "sparse": {"median_seconds": 2.0, "ratio": 4.0},
     }
     assert runners["dense"].fed is X
+
+
+def test_who_comes_first_changes_from_round_to_round(monkeypatch):
+    now, order = [0.0], []
+    monkeypatch.setattr(runtime.time, "perf_counter", lambda: now[0])
+    a, b = (Clock(now, [1.0] * 9, order) for _ in range(2))
+    latency({"a": a, "b": b}, X, rounds=2, seconds=0.5)
+    assert order[2:] in ([a, b, b, a], [b, a, a, b])
 
 
 def test_a_round_lasts_as_long_as_asked(monkeypatch):

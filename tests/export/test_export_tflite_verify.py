@@ -61,6 +61,14 @@ def test_argmax_counts_ties_either_way():
     assert check_agreement(answering(given), identity(), y).argmax == 0.5
 
 
+@pytest.mark.parametrize("gap, argmax", [(1e-6, 1.0), (1e-5, 0.0)])
+def test_a_tie_is_what_float32_cannot_tell(gap, argmax):
+    y = np.array([[3.0, 3.0 + gap, 0.0]])
+    given = np.array([[3.0, 2.9, 0.0]])
+    agreement = check_agreement(answering(given), identity(), y)
+    assert agreement.argmax == argmax
+
+
 def test_single_numbers_have_no_argmax():
     y = np.array([[1.0], [2.0]])
     assert check_agreement(answering(-y), identity(1), y).argmax == 1.0

@@ -122,11 +122,15 @@ def input_of(model: keras.Model) -> Any:
         ValueError: the model is of another kind, or is not built.
 
     Example:
-        >>> input_of(keras.Sequential([keras.Input((2,), name="x")])).shape
+        >>> layers = [keras.Input((2,)), keras.layers.ReLU()]
+        >>> input_of(keras.Sequential(layers)).shape
         (None, 2)
     """
-    if isinstance(model, keras.Sequential) and model.built:
-        return model.inputs[0]  # It has no `input`.
+    # It has no `input` before it is called, and no `inputs` if not built.
+    if isinstance(model, keras.Sequential):
+        inputs = getattr(model, "inputs", None)
+        if inputs:
+            return inputs[0]
     if isinstance(model, Functional):
         return model.input
     raise ValueError(
