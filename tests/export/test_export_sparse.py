@@ -106,6 +106,16 @@ def test_direct_reading_is_version_8_of_its_own():
     assert codes(expanded) == [(densify, 1), (full, 1), (full, 1)]
 
 
+@pytest.mark.parametrize("zeros", [0.8, 0.95])
+def test_small_weights_are_read_directly_where_the_largest_is(zeros):
+    x = keras.Input((300,))
+    y = keras.layers.Dense(60)(keras.layers.Dense(200)(x))
+    model = prune_all(keras.Model(x, y), 0.95)
+    model.layers[1].kernel.assign(pruned((300, 200), zeros))
+    kind = "csr" if zeros == 0.8 else "direct"
+    assert storage(encode_sparse(convert(model))) == [kind, kind]
+
+
 @pytest.mark.parametrize("batch", [1, 16, None])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_any_batch_and_number_of_threads(batch, threads):

@@ -125,7 +125,9 @@ def encode_sparse(
     begins, in the smallest integers that hold them. An operation DENSIFY
     expands it once at load, so the outputs are those of the dense file bit for
     bit. A FULLY_CONNECTED with very few weights reads the rows themselves,
-    which is faster; its sums are formed in another order.
+    which is faster; its sums are formed in another order. None does where the
+    largest such weight of the file does not: changing between the kernels
+    takes longer than a small weight saves.
 
     float32 and float16 weights of FULLY_CONNECTED, CONV_2D and
     DEPTHWISE_CONV_2D are encoded; int8 never, which the interpreters do not
@@ -167,6 +169,8 @@ def encode_sparse(
         readers = _readers(model, graph)
         for index, tensor in enumerate(graph.tensors):
             users[tensor.buffer].append((graph, index, readers))
+    if _zeros_of_largest(model, users) < direct:
+        direct = 2
     changed = False
     for number, places in list(users.items()):
         changed |= _encode(model, number, places, direct, least)
@@ -174,6 +178,20 @@ def encode_sparse(
         return data
     encoded = pack(model)
     return encoded if len(encoded) < len(data) else data
+
+
+def _zeros_of_largest(model, users) -> float:
+    """Fraction of zeros in the largest weight of a FULLY_CONNECTED."""
+    largest = np.zeros(1)
+    for places in users.values():
+        graph, index, readers = places[0]
+        values = _values(model, graph.tensors[index])
+        if values is not None and values.size > largest.size and any(
+            code == _OP.FULLY_CONNECTED and slot == 1
+            for code, slot, _ in readers[index]
+        ):
+            largest = values
+    return float(np.mean(largest == 0))
 
 
 def _readers(model, graph):
