@@ -91,7 +91,7 @@ def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
         return _left(model, f"{type(model).__name__} is no functional model")
     graph = read_graph(functional)
     rules = [rule_of(step) for step in graph.steps]
-    kept, notes = _decide(graph, rules, functional)
+    kept, unread, notes = _decide(graph, rules, functional)
     builder = _Builder(kept, inputs)
     try:
         result = builder.build(functional, graph, rules)
@@ -99,6 +99,11 @@ def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
         # A user's own layer may raise anything.
         return _left(model, "it could not be rebuilt, "
                      f"{type(error).__name__}: {' '.join(str(error).split())}")
+    notes = [
+        f"{name}: {count} channels are never read; the model's inputs stay"
+        for name, count in unread.items()
+        if count and name not in builder.removed
+    ] + notes
     return Compaction(
         result,
         builder.removed,
@@ -113,8 +118,10 @@ def _left(model: keras.Model, why: str) -> Compaction:
     return Compaction(model, {}, (note,), (size, size))
 
 
-def _decide(graph: Graph, rules: list[Rule], model) -> tuple:
-    """Which classes of channels stay, by class, and the notes."""
+def _decide(
+    graph: Graph, rules: list[Rule], model: keras.Model
+) -> tuple[np.ndarray, dict[str, int], list[str]]:
+    """Which classes of channels stay, the inputs' unread ones, the notes."""
     classes = Classes()
     for value, tensor in zip(graph.inputs, model.inputs):
         value.source = tensor._keras_history.operation.name
@@ -131,7 +138,7 @@ def _decide(graph: Graph, rules: list[Rule], model) -> tuple:
     _spread(kept, rules)
     whole = [r for r in rules if r.gives_all]
     unread = {id(r): _unread(kept, r.step.outputs) for r in whole}
-    unread_inputs = [_unread(kept, [v]) for v in graph.inputs]
+    unread_inputs = {str(v.source): _unread(kept, [v]) for v in graph.inputs}
     for value in (*graph.inputs, *(v for r in whole for v in r.step.outputs)):
         kept[value.classes] = True
     _spread(kept, rules)
@@ -140,25 +147,22 @@ def _decide(graph: Graph, rules: list[Rule], model) -> tuple:
         if isinstance(rule, Linear) and not kept[first].any():
             kept[first[0]] = True
             _spread(kept, rules)
+    return kept, unread_inputs, _notes(kept, rules, unread)
+
+
+def _notes(kept, rules, unread) -> list[str]:
+    """In the words of the layers that stand in the way."""
     notes = []
-    for value, dead in zip(graph.inputs, unread_inputs):
-        if dead:
-            notes.append(f"{value.source}: {dead} channels are never read; "
-                         "the model's inputs stay")
     for rule in rules:
-        # In the words of the layer that stands in the way.
         name, why = rule.step.name, rule.why
-        if isinstance(rule, Linear):
-            constant_why = "pads with zeros"
-        else:
-            constant_why = why
+        border = "pads with zeros" if isinstance(rule, Linear) else why
         if count := rule.blocked(kept):
             notes.append(f"{name}: {count} constant channels before it are "
-                         f"left, since it {constant_why}")
+                         f"left, since it {border}")
         if count := unread.get(id(rule), 0):
             notes.append(f"{name}: {count} channels that nobody reads are "
                          f"left, since it {why}")
-    return kept, notes
+    return notes
 
 
 def _unread(kept: np.ndarray, values: list) -> int:
@@ -207,14 +211,13 @@ class _Builder:
 
     def _apply(self, rule: Rule, step: Step) -> None:
         old = step.operation
-        operation = self._operations.get(id(old))
-        first = operation is None
-        if operation is None:
-            config = {**rule.config(self._kept)}
-            operation = type(old).from_config(config)
+        weights = rule.weights(self._kept)
+        # Without weights each call has an operation, and sizes, of its own.
+        known = self._operations.get(id(old)) if weights else None
+        operation = known or type(old).from_config(rule.config(self._kept))
+        if known is None:
             operation.name = self._unique(old.name)
             self._operations[id(old)] = operation
-        weights = rule.weights(self._kept)
         arguments, named = step.arguments()
         if isinstance(rule, Linear):
             arguments, weights = self._gather(rule, arguments, weights)
@@ -222,7 +225,7 @@ class _Builder:
         tensors = keras.tree.flatten(operation(*arguments, **named))
         for value, tensor in zip(step.outputs, tensors):
             value.tensor = tensor
-        if first and weights:
+        if weights and known is None:
             operation.set_weights(weights)
 
     def _gather(self, rule: Linear, arguments: tuple, weights: list) -> tuple:

@@ -39,6 +39,8 @@ _FUNCTIONS = tuple(
         "hard_sigmoid", "hard_silu", "mish",
     )
 )
+# The operations behind `keras.ops.relu` and the like.
+_NAMED = ("Relu", "Relu6", "Sigmoid", "Silu", "Softplus", "Gelu", "Tanh")
 
 
 class Classes:
@@ -131,18 +133,17 @@ class Linear(Rule):
         pointwise = layer.activation in _FUNCTIONS
         super().__init__(step, f"has activation {layer.activation.__name__}")
         self.gives_all = not pointwise
-        kernel = np.asarray(layer.kernel, dtype="float64")
-        kernel = kernel.reshape(-1, *kernel.shape[-2:])
-        # (channels in, channels out), over all places of the kernel.
-        self._sum = kernel.sum(axis=0)
-        self._used = (kernel != 0).any(axis=0)
-        self._bias = np.zeros(kernel.shape[-1])
+        kernel = np.asarray(layer.kernel)
+        # (places of the kernel, channels in, channels out).
+        self._kernel = kernel.reshape(-1, *kernel.shape[-2:])
+        self._used = (self._kernel != 0).any(axis=0)
+        self._bias = np.zeros(kernel.shape[-1], "float64")
         if layer.use_bias:
             self._bias = np.asarray(layer.bias, dtype="float64")
         # The zeros beside a constant channel are not that constant.
         self._border = (
             getattr(layer, "padding", "valid") != "valid"
-            and kernel.shape[0] > 1
+            and self._kernel.shape[0] > 1
         )
 
     @property
@@ -152,8 +153,9 @@ class Linear(Rule):
         return known & (constant == 0) if self._border else known
 
     def _folded(self, chosen: np.ndarray) -> np.ndarray:
-        constant = self.step.inputs[0].constant
-        return np.where(chosen, constant, 0.0) @ self._sum
+        constant = self.step.inputs[0].constant[chosen]
+        rows = self._kernel[:, chosen]
+        return constant @ rows.sum(axis=0, dtype="float64")
 
     def forward(self, classes: Classes) -> None:
         super().forward(classes)
@@ -281,7 +283,7 @@ class Join(Rule):
         for value in given[1:]:
             classes.tie(given[0].classes, value.classes)
         out.classes = given[0].classes
-        out.constant = _finite(sum(v.constant for v in given))
+        out.constant = _finite(np.sum([v.constant for v in given], axis=0))
 
     def reads(self, kept: np.ndarray) -> list[np.ndarray]:
         return []
@@ -352,6 +354,8 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
     if kind in _PADDING:
         return Channelwise(step, lambda c: np.where(c == 0, 0.0, np.nan))
     if kind in _POINTWISE:
+        return Channelwise(step, lambda c: _evaluate(operation, c))
+    if kind.__module__ == "keras.src.ops.nn" and kind.__name__ in _NAMED:
         return Channelwise(step, lambda c: _evaluate(operation, c))
     if kind is _L.Activation and operation.activation in _FUNCTIONS:
         function = operation.activation
