@@ -7,15 +7,16 @@ import dataclasses
 import keras
 import numpy as np
 
+from tf_lottery.export.compact_graph import Classes
 from tf_lottery.export.compact_graph import Graph
 from tf_lottery.export.compact_graph import Step
 from tf_lottery.export.compact_graph import functional_of
 from tf_lottery.export.compact_graph import read_graph
-from tf_lottery.export.compact_rules import Classes
 from tf_lottery.export.compact_rules import Linear
 from tf_lottery.export.compact_rules import Rule
 from tf_lottery.export.compact_rules import rule_of
 from tf_lottery.layers import is_masked
+from tf_lottery.layers.cloning import _SHARED
 from tf_lottery.layers.state import refresh
 
 
@@ -90,6 +91,11 @@ def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
     if functional is None:
         return _left(model, f"{type(model).__name__} is no functional model")
     graph = read_graph(functional)
+    for step in graph.steps:
+        if step.variables:
+            # The new model would compute with the given one's.
+            why = f"{step.name} reads {step.variables[0].path} itself"
+            return _left(model, why)
     rules = [rule_of(step) for step in graph.steps]
     kept, unread, notes = _decide(graph, rules, functional)
     builder = _Builder(kept, inputs)
@@ -97,8 +103,8 @@ def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
         result = builder.build(functional, graph, rules)
     except Exception as error:
         # A user's own layer may raise anything.
-        return _left(model, "it could not be rebuilt, "
-                     f"{type(error).__name__}: {' '.join(str(error).split())}")
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return _left(model, f"it could not be rebuilt, {text}")
     notes = [
         f"{name}: {count} channels are never read; the model's inputs stay"
         for name, count in unread.items()
@@ -212,11 +218,16 @@ class _Builder:
     def _apply(self, rule: Rule, step: Step) -> None:
         old = step.operation
         weights = rule.weights(self._kept)
-        # Without weights each call has an operation, and sizes, of its own.
-        known = self._operations.get(id(old)) if weights else None
-        operation = known or type(old).from_config(rule.config(self._kept))
-        if known is None:
+        operation = known = self._operations.get(id(old))
+        if known is None and type(old) in _SHARED:
+            # The copies of a model share them too.
+            operation = old
+            self._names.add(old.name)
+        elif known is None:
+            operation = type(old).from_config(rule.config(self._kept))
             operation.name = self._unique(old.name)
+        # Without weights each call has an operation, and sizes, of its own.
+        if weights or operation is old:
             self._operations[id(old)] = operation
         arguments, named = step.arguments()
         if isinstance(rule, Linear):

@@ -11,6 +11,37 @@ import numpy as np
 from keras.src.models.functional import Functional
 
 
+class Classes:
+    """Which channels of which tensors stay or go together."""
+
+    def __init__(self) -> None:
+        self._parent: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._parent)
+
+    def new(self, count: int) -> np.ndarray:
+        """Returns `count` new classes of one channel each."""
+        first = len(self._parent)
+        self._parent.extend(range(first, first + count))
+        return np.arange(first, first + count)
+
+    def tie(self, one: np.ndarray, other: np.ndarray) -> None:
+        """Makes one class of the classes at equal positions."""
+        for a, b in zip(one.tolist(), other.tolist()):
+            self._parent[self._root(a)] = self._root(b)
+
+    def roots(self) -> np.ndarray:
+        """Returns the one number by which each class is to be known."""
+        return np.array([self._root(i) for i in range(len(self))], int)
+
+    def _root(self, i: int) -> int:
+        while self._parent[i] != i:
+            self._parent[i] = self._parent[self._parent[i]]
+            i = self._parent[i]
+        return i
+
+
 @dataclasses.dataclass(eq=False)
 class Value:
     """A tensor of the graph, and what is known of its channels.
@@ -61,6 +92,13 @@ class Step:
     def name(self) -> str:
         """Name of the operation in the given model."""
         return self.operation.name
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Variables that are arguments of the call, as of `x @ kernel`."""
+        given = (self.node.arguments.args, self.node.arguments.kwargs)
+        flat = keras.tree.flatten(given)
+        return [x for x in flat if isinstance(x, keras.Variable)]
 
     def arguments(self) -> tuple[tuple, dict]:
         """The call's arguments, with the tensors of the new model."""
@@ -128,6 +166,7 @@ def _nested(node) -> Functional | None:
         tuple(x.shape) for x in node.input_tensors
     ]
     # With training=True its normalisations do not compute as in inference.
-    plain = not any(v is not None and v is not False
-                    for v in arguments.kwargs.values())
+    plain = all(
+        v is None or v is False for v in keras.tree.flatten(arguments.kwargs)
+    )
     return inner if in_order and same and plain else None

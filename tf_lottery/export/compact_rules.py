@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_lottery.export.compact_graph import Classes
 from tf_lottery.export.compact_graph import Step
 from tf_lottery.export.compact_graph import Value
 
@@ -41,37 +42,6 @@ _FUNCTIONS = tuple(
 )
 # The operations behind `keras.ops.relu` and the like.
 _NAMED = ("Relu", "Relu6", "Sigmoid", "Silu", "Softplus", "Gelu", "Tanh")
-
-
-class Classes:
-    """Which channels of which tensors stay or go together."""
-
-    def __init__(self) -> None:
-        self._parent: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._parent)
-
-    def new(self, count: int) -> np.ndarray:
-        """Returns `count` new classes of one channel each."""
-        first = len(self._parent)
-        self._parent.extend(range(first, first + count))
-        return np.arange(first, first + count)
-
-    def tie(self, one: np.ndarray, other: np.ndarray) -> None:
-        """Makes one class of the classes at equal positions."""
-        for a, b in zip(one.tolist(), other.tolist()):
-            self._parent[self._root(a)] = self._root(b)
-
-    def roots(self) -> np.ndarray:
-        """Returns the one number by which each class is to be known."""
-        return np.array([self._root(i) for i in range(len(self))], int)
-
-    def _root(self, i: int) -> int:
-        while self._parent[i] != i:
-            self._parent[i] = self._parent[self._parent[i]]
-            i = self._parent[i]
-        return i
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -208,7 +178,8 @@ class Channelwise(Rule):
     Args:
         step: the call.
         function: `(channels,)` constants in, constants out.
-        copies: whether it gives its input as it is.
+        copies: whether its output is to be treated as a copy of its input,
+            in which the same features can be left out.
     """
 
     gives_all = False
@@ -357,6 +328,12 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
         return Channelwise(step, lambda c: _evaluate(operation, c))
     if kind.__module__ == "keras.src.ops.nn" and kind.__name__ in _NAMED:
         return Channelwise(step, lambda c: _evaluate(operation, c))
+    if kind is _L.Rescaling and not (
+        np.ndim(operation.scale) or np.ndim(operation.offset)
+    ):
+        return Channelwise(
+            step, lambda c: _evaluate(operation, c), copies=True
+        )
     if kind is _L.Activation and operation.activation in _FUNCTIONS:
         function = operation.activation
         return Channelwise(step, lambda c: _evaluate(function, c))
