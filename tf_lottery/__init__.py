@@ -36,7 +36,7 @@ _PUBLIC = {
 }
 
 # Public modules: `tf_lottery.callbacks.GradualPruning`.
-_MODULES = ("callbacks", "schedules")
+_MODULES = ("callbacks", "export", "schedules")
 
 __all__ = sorted([*_PUBLIC, *_MODULES])
 

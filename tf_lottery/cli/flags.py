@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -26,24 +27,42 @@ def config_from_flags(argv: Sequence[str]) -> Config | None:
     Raises:
         ValueError: an unknown flag or a value that cannot be read.
     """
+    given = parse(
+        argv,
+        {
+            field.name: "bool" if isinstance(field.default, bool) else "string"
+            for field in dataclasses.fields(Config)
+        },
+    )
+    return None if given is None else Config(**given)
+
+
+def parse(
+    argv: Sequence[str], kinds: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Reads a command line that may have these flags only.
+
+    Args:
+        argv: the program's name and its arguments; `--flagfile` is followed.
+        kinds: `{name: "string", "bool", "integer" or "list"}`.
+
+    Returns:
+        The flags that were given, `{name: value}`; None where help was asked
+        for.
+
+    Raises:
+        ValueError: an unknown flag or a value that cannot be read.
+    """
     values = flags.FlagValues()
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    for field in fields.values():
-        define = flags.DEFINE_string
-        if isinstance(field.default, bool):
-            define = flags.DEFINE_bool
-        define(
-            field.name,
-            None,
-            field.metadata["help"],
-            flag_values=values,
-        )
+    for name, kind in kinds.items():
+        define = getattr(flags, f"DEFINE_{kind}")
+        define(name, None, "", flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
     argv = ["--help" if a in ("-h", "-help") else a for a in argv]
     try:
         rest = values(argv)[1:]
     except flags.Error as error:
-        raise ValueError(_reworded(error, list(fields))) from None
+        raise ValueError(_reworded(error, list(kinds))) from None
     except UnicodeDecodeError:
         raise ValueError(
             "`flagfile` must be a text file. Received: one that is not. Write "
@@ -56,13 +75,11 @@ def config_from_flags(argv: Sequence[str]) -> Config | None:
             "The command must have flags only. Received: "
             f"{' '.join(rest)}. Write --name=value; see --help."
         )
-    return Config(
-        **{
-            name: values[name].value
-            for name in fields
-            if values[name].present and values[name].value is not None
-        }
-    )
+    return {
+        name: values[name].value
+        for name in kinds
+        if values[name].present and values[name].value is not None
+    }
 
 
 def help_text(program: str, summary: str) -> str:
@@ -72,16 +89,32 @@ def help_text(program: str, summary: str) -> str:
         program: how the command is called.
         summary: what it does, in a few lines.
     """
-    lines = [summary, "", f"  {program} --flagfile=FILE [--flag=value ...]", ""]
+    entries = {
+        f.name: (f.default, f.metadata["help"])
+        for f in dataclasses.fields(Config)
+    }
+    return describe(f"{program} --flagfile=FILE", summary, entries)
+
+
+def describe(
+    usage: str, summary: str, entries: Mapping[str, tuple[Any, str]]
+) -> str:
+    """Returns the text of `--help`.
+
+    Args:
+        usage: how the command is called, but for its flags.
+        summary: what it does, in a few lines.
+        entries: `{flag: (default, what it means)}`.
+    """
+    lines = [summary, "", f"  {usage} [--flag=value ...]", ""]
     lines.append("  --flagfile")
     lines += _wrapped(
         "Read flags from a file, one per line. Of two equal flags the last "
         "wins: put your own after it."
     )
-    for field in dataclasses.fields(Config):
-        default = _default_text(field.default)
-        lines.append(f"  --{field.name} ({default})")
-        lines += _wrapped(field.metadata["help"])
+    for name, (default, meaning) in entries.items():
+        lines.append(f"  --{name} ({_default_text(default)})")
+        lines += _wrapped(meaning)
     return "\n".join(lines)
 
 
@@ -90,6 +123,8 @@ def _default_text(value) -> str:
         return "on" if value else "off"
     if value is None or value == ():
         return "none"
+    if isinstance(value, (list, tuple)):
+        return ",".join(value)
     return str(value) if isinstance(value, (str, Step)) else f"{value:g}"
 
 
@@ -115,6 +150,11 @@ def _reworded(error: flags.Error, names: list[str]) -> str:
             f"flagfile={name!r}. Check the path."
         )
     wrong = re.match(r"flag --(\w+)=(.*?): ", text)
+    if wrong and "invalid literal for int" in text:
+        return (
+            f"`{wrong[1]}` must be a whole number. Received: "
+            f"{wrong[1]}={wrong[2]!r}. See --help."
+        )
     if wrong:
         return (
             f"`{wrong[1]}` must be true or false. Received: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from tf_lottery.export.compact_rules import Linear
 from tf_lottery.export.compact_rules import Rule
 from tf_lottery.export.compact_rules import rule_of
 from tf_lottery.layers import is_masked
-from tf_lottery.layers.cloning import _SHARED
+from tf_lottery.layers.cloning import SHARED
 from tf_lottery.layers.state import refresh
 
 
@@ -218,8 +219,9 @@ class _Builder:
     def _apply(self, rule: Rule, step: Step) -> None:
         old = step.operation
         weights = rule.weights(self._kept)
-        operation = known = self._operations.get(id(old))
-        if known is None and type(old) in _SHARED:
+        known = self._operations.get(id(old))
+        operation: Any = known
+        if known is None and type(old) in SHARED:
             # The copies of a model share them too.
             operation = old
             self._names.add(old.name)

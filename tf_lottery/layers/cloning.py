@@ -18,8 +18,9 @@ from tf_lottery.layers.state import refresh
 from tf_lottery.layers.state import walk
 
 
-# Without weights; and what a lookup has adapted to is not in its config.
-_SHARED = (
+#: What copies share with their model: they have no weights, and what a lookup
+#: has adapted to is not in its config.
+SHARED = (
     keras.layers.Lambda,
     keras.layers.StringLookup,
     keras.layers.IntegerLookup,
@@ -138,7 +139,7 @@ def _difference(source, target):
 
 
 def _rebuilt(layer):
-    if isinstance(layer, _SHARED):
+    if isinstance(layer, SHARED):
         return layer
     return type(layer).from_config(layer.get_config())
 

@@ -1,0 +1,290 @@
+"""Exports of tickets and models: what is written is what was verified."""
+
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_lottery as tfl
+from tf_lottery.export import compact
+from tf_lottery.export import export
+from tf_lottery.export.runtime import Runner
+from tf_lottery.export.verify import Agreement
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 20)).astype("float32")
+
+
+def network():
+    x = keras.Input((20,), name="x")
+    y = keras.layers.Dense(64, activation="relu", name="a")(x)
+    y = keras.layers.Dense(64, activation="relu", name="b")(y)
+    model = keras.Model(x, keras.layers.Dense(5, name="c")(y))
+    for layer in model.layers[1:]:
+        layer.bias.assign(RNG.normal(size=layer.bias.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    model = network()
+    tfl.prune(model, 0.9, scope="uniform")
+    # A unit without inputs, which compaction folds.
+    mask = {k: np.array(v) for k, v in tfl.get_mask(model).items()}
+    mask["a/kernel"][:, 3] = False
+    tfl.set_mask(model, tfl.Mask(mask))
+    return model
+
+
+@pytest.fixture(scope="module")
+def done(pruned, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    return folder, export(pruned, folder, samples=X, rounds=1)
+
+
+def test_all_files_compute_the_model(pruned, done):
+    folder, report = done
+    expected = pruned(X).numpy()
+    reloaded = keras.models.load_model(folder / "model.keras", compile=False)
+    served = tf.saved_model.load(str(folder / "saved_model"))
+    for outputs in (
+        reloaded(X).numpy(),
+        served.serve(X).numpy(),
+        Runner((folder / "model.tflite").read_bytes())(X),
+    ):
+        np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+    assert not any(isinstance(layer, tfl.MaskedKernel)
+                   for layer in reloaded.layers)
+    assert sorted(os.listdir(folder)) == [
+        "model.keras", "model.tflite", "report.json", "report.png",
+        "saved_model",
+    ]
+    # Readable by others, as folders are that mkdir makes.
+    assert (folder / "saved_model").stat().st_mode & 0o755 == 0o755
+
+
+def test_the_report_counts_what_was_written(pruned, done):
+    folder, report = done
+    by_name = {entry["format"]: entry for entry in report.entries}
+    assert list(by_name) == ["keras", "saved_model", "dense tflite", "tflite"]
+    lite = by_name["tflite"]
+    assert lite["raw"] == (folder / "model.tflite").stat().st_size
+    assert lite["size_ratio"] == by_name["dense tflite"]["raw"] / lite["raw"]
+    assert lite["size_ratio"] > 2 and lite["gzip"] <= lite["raw"] + 30
+    assert lite["error"] <= 1e-5 and lite["argmax"] == 1.0
+    assert lite["examples"] == 100  # The samples, and as many random inputs.
+    assert lite["latency_ratio"] > 0 and lite["microseconds"] > 0
+    assert report.density == pytest.approx(tfl.get_mask(pruned).density)
+    before, after = report.removed["a"]
+    assert before == 64 and after <= 63
+    # 2 FLOPs for each of 20 * 64 + 64 * 64 + 64 * 5 entries.
+    assert report.flops["dense"] == 2 * (1280 + 4096 + 320)
+    stripped = compact(tfl.strip_masks(pruned)).model
+    left = sum(np.count_nonzero(v) for v in stripped.weights if v.ndim > 1)
+    assert report.flops["effective"] == 2 * left
+    assert report.effective_density == pytest.approx(left / 5696)
+    stored = json.loads((folder / "report.json").read_text("utf-8"))
+    assert stored["entries"][-1]["raw"] == lite["raw"]
+    text = str(report)
+    assert f"{lite['raw']:,}" in text and "Compacted: " in text
+    assert report.recommendation() in text
+
+
+def test_nothing_is_compacted_on_demand(pruned, tmp_path):
+    report = export(
+        pruned, tmp_path, ["keras"], samples=X, compact=False, rounds=0
+    )
+    assert report.removed == {}
+    assert report.parameters[0] == report.parameters[1]
+    assert keras.models.load_model(
+        tmp_path / "model.keras", compile=False
+    ).get_layer("a").units == 64
+
+
+@pytest.mark.parametrize("form, error", [("float16", 1e-3), ("int8", 0.1)])
+def test_other_forms(pruned, tmp_path, form, error):
+    report = export(
+        pruned, tmp_path, ["tflite"], form=form, samples=X, rounds=0
+    )
+    outputs = Runner((tmp_path / "model.tflite").read_bytes())(X)
+    expected = pruned(X).numpy()
+    scale = max(1, np.abs(expected).max())
+    assert np.abs(outputs - expected).max() <= error * scale
+    assert report.entries[-1]["size_ratio"] > 2
+    assert "microseconds" not in report.entries[-1]
+
+
+def test_without_samples_the_report_says_so(tmp_path):
+    report = export(network(), tmp_path, ["tflite"], rounds=0)
+    assert "compared on random inputs alone" in str(report)
+    assert report.density is None
+
+
+def test_a_model_without_zeros_is_told_that_it_does_not_pay(tmp_path):
+    report = export(network(), tmp_path, ["tflite"], samples=X, rounds=0)
+    assert "pruning does not pay here" in report.recommendation()
+
+
+def test_the_package_is_called_as_its_function(tmp_path):
+    assert tfl.export(network(), tmp_path, ["keras"], samples=X).entries
+    assert tfl.export.export is export
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ({"formats": ["onnx"]}, "formats"),
+        ({"formats": "tflite"}, "formats"),
+        ({"formats": []}, "formats"),
+        ({"form": "int4"}, "form"),
+        ({"form": "int8"}, "samples"),
+        ({"batch": 0}, "batch"),
+        ({"samples": X[:, :3]}, "samples"),
+        ({"output_dir": "gs://bucket/x"}, "output_dir"),
+    ],
+)
+def test_bad_arguments_write_nothing(tmp_path, arguments, name):
+    arguments = {"output_dir": tmp_path / "x", **arguments}
+    with pytest.raises(ValueError, match=f"^`{name}` must"):
+        export(network(), **arguments)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_that_does_not_agree_is_not_written(
+    pruned, tmp_path, monkeypatch
+):
+    (tmp_path / "model.tflite").write_bytes(b"before")
+    monkeypatch.setattr(
+        "tf_lottery.export.files.check_agreement",
+        lambda *_: Agreement(0.5, 1.0, True, 1),
+    )
+    for name in ("keras", "saved_model", "tflite"):
+        with pytest.raises(RuntimeError, match="It was not written"):
+            export(pruned, tmp_path, [name], samples=X, compact=False)
+    assert os.listdir(tmp_path) == ["model.tflite"]
+    assert (tmp_path / "model.tflite").read_bytes() == b"before"
+
+
+def test_a_compaction_that_is_not_exact_is_not_used(
+    pruned, tmp_path, monkeypatch
+):
+    honest = tfl.export.compact
+
+    def wrong(model):
+        result = honest(model)
+        result.model.layers[-1].bias.assign_add(np.full(5, 1e-3))
+        return result
+
+    monkeypatch.setattr("tf_lottery.export.files.compact_model", wrong)
+    report = export(pruned, tmp_path, ["keras"], samples=X)
+    assert report.removed == {}
+    assert any("compaction: not used" in note for note in report.notes)
+
+
+@pytest.fixture
+def export_command(capfd):
+    from tf_lottery.cli.export_ticket import main
+
+    def run(*flags):
+        capfd.readouterr()
+        status = main(["export_ticket.py", *map(str, flags)])
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def test_the_command_ships_a_ticket(whole, tmp_path, python):
+    ticket = whole.path / "replicate_0" / "main" / "level_02" / "ticket"
+    ran = python(
+        "binaries/export_ticket.py", f"--ticket={ticket}", "--rounds=2",
+        f"--output_dir={tmp_path}", "--samples=50",
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    assert "64.3 % of the prunable weights are kept" in ran.stdout
+    assert "does not pay here" in ran.stdout
+    model = tfl.Ticket.load(ticket).build_model(False, "trained")
+    x = np.random.default_rng(1).uniform(0, 1, (9, 8, 8, 1)).astype("f")
+    data = (tmp_path / "model.tflite").read_bytes()
+    np.testing.assert_allclose(Runner(data)(x), model(x), atol=1e-5)
+    lite = json.loads((tmp_path / "report.json").read_text())["entries"][-1]
+    assert lite["examples"] == 50 + 50
+
+
+def test_bad_input_is_one_line(whole, tmp_path, export_command):
+    ticket = tmp_path / "ticket"
+    shutil.copytree(
+        whole.path / "replicate_0" / "main" / "level_01" / "ticket", ticket
+    )
+    out = tmp_path / "out"
+    both = f"--ticket={ticket}", f"--output_dir={out}"
+    for flags, text in [
+        ((), "`ticket` must be a folder"),
+        ((both[0],), "`output_dir` must be a folder"),
+        ((*both, "--format=onnx"), "`formats` must be some of"),
+        ((*both, "--int8", "--float16"), "must not be combined"),
+        ((*both, "--batch=-1"), "`batch` must be 0 or more"),
+        ((*both, "--batch=many"), "`batch` must be a whole number"),
+        ((*both, "--form=x"), "Did you mean --format?"),
+        ((f"--ticket={tmp_path}", both[1]), "ticket"),
+    ]:
+        status, printed, err = export_command(*flags)
+        assert (status, printed) == (1, ""), flags
+        assert len(err.splitlines()) == 1 and text in err, err
+    path = ticket / "trained.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    status, printed, err = export_command(*both)
+    assert status == 1 and "trained.npz" in err
+    assert len(err.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_made(whole, tmp_path, export_command):
+    (tmp_path / "file").write_text("")
+    ticket = whole.path / "replicate_0" / "main" / "level_01" / "ticket"
+    status, _, err = export_command(
+        f"--ticket={ticket}", f"--output_dir={tmp_path / 'file' / 'x'}"
+    )
+    assert status == 1 and len(err.splitlines()) == 1
+    assert str(tmp_path / "file") in err
+
+
+def test_help_names_every_flag(export_command):
+    status, out, _ = export_command("--help")
+    assert status == 0
+    for name in ("ticket", "format", "int8", "batch", "compact", "samples"):
+        assert f"  --{name} (" in out
+
+
+def test_litert_alone_runs_the_file(done, tmp_path, python):
+    pytest.importorskip(
+        "ai_edge_litert", reason="the litert extra is not installed"
+    )
+    folder, _ = done
+    np.save(tmp_path / "x.npy", X[:1])
+    (tmp_path / "alone.py").write_text(
+        "import sys\n"
+        "import numpy as np\n"
+        "from ai_edge_litert.interpreter import Interpreter\n"
+        "run = Interpreter(model_path=sys.argv[1])\n"
+        "run.allocate_tensors()\n"
+        "run.set_tensor(run.get_input_details()[0]['index'],"
+        " np.load(sys.argv[2]))\n"
+        "run.invoke()\n"
+        "np.save(sys.argv[3],"
+        " run.get_tensor(run.get_output_details()[0]['index']))\n"
+        "assert not {'tensorflow', 'keras', 'tf_lottery'} & {*sys.modules}\n"
+    )
+    ran = python(
+        tmp_path / "alone.py", folder / "model.tflite", tmp_path / "x.npy",
+        tmp_path / "y.npy", cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+    served = tf.saved_model.load(str(folder / "saved_model"))
+    np.testing.assert_allclose(
+        np.load(tmp_path / "y.npy"), served.serve(X[:1]), atol=1e-5
+    )

@@ -1,0 +1,321 @@
+"""Ships a ticket: compacted, converted, verified, and only then written."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_lottery.atomic import replace_file
+from tf_lottery.export.compact import Compaction
+from tf_lottery.export.compact import compact as compact_model
+from tf_lottery.export.report import ExportReport
+from tf_lottery.export.runtime import Runner
+from tf_lottery.export.runtime import latency
+from tf_lottery.export.saved_model import export_saved_model
+from tf_lottery.export.size import sizes
+from tf_lottery.export.tflite import FORMS
+from tf_lottery.export.tflite import check_samples
+from tf_lottery.export.tflite import convert
+from tf_lottery.export.tflite import input_of
+from tf_lottery.export.verify import Agreement
+from tf_lottery.export.verify import check_agreement
+from tf_lottery.export.verify import ok
+from tf_lottery.export.verify import safe_tflite
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import strip_masks
+from tf_lottery.paths import is_remote
+from tf_lottery.tickets import Ticket
+
+FORMATS = ("keras", "saved_model", "tflite")
+# Of outputs, over max(1, max |y|): what removing dead units may change.
+_COMPACT_ERROR = 2e-6
+# Zeros from which an interpreter gains by reading rows directly: at batch 1,
+# and at larger ones, where its dense kernels gain more.
+_DIRECT, _DIRECT_IN_BATCHES = 0.92, 0.97
+_RANDOM_EXAMPLES = 64
+
+
+def export(
+    source: Ticket | keras.Model,
+    output_dir: str | os.PathLike[str],
+    formats: Sequence[str] = FORMATS,
+    *,
+    form: str = "float32",
+    batch: int | None = 1,
+    compact: bool = True,
+    samples: Any = None,
+    rounds: int = 20,
+) -> ExportReport:
+    """Writes a trained ticket as the smallest files that provably agree.
+
+    Units and channels that pruning cut off are removed, the TFLite file
+    stores what is left in compressed rows where that is smaller, and each
+    file is loaded and compared with the model before it takes its name:
+    `model.keras`, `saved_model`, `model.tflite`, and `report.json`.
+
+    Args:
+        source: a ticket, of which the trained network is written, or a Keras
+            model, masked or not.
+        output_dir: folder; files of these names in it are replaced.
+        formats: some of `"keras"`, `"saved_model"`, `"tflite"`.
+        form: of the weights in the TFLite file: `"float32"`, `"float16"`,
+            `"int8"`, or `"full_int8"`, calibrated on `samples`.
+        batch: examples per run of the TFLite file, None for any number.
+        compact: whether dead units are removed.
+        samples: real inputs as the model takes them, on which files are
+            compared; some hundreds for the int8 forms. Random ones if none.
+        rounds: of timing the TFLite file against the dense one; 0 for none.
+
+    Returns:
+        An `ExportReport`; `print` shows its table.
+
+    Raises:
+        ValueError: an unknown format or form, samples that are no inputs of
+            the model, or a model that cannot be converted.
+        RuntimeError: a file does not agree with the model; it is not written.
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> x = keras.Input((20,))
+        >>> model = keras.Model(x, keras.layers.Dense(3)(x))
+        >>> report = export(model, folder, ["tflite"], rounds=0)
+        >>> sorted(os.listdir(folder))
+        ['model.tflite', 'report.json']
+        >>> report.entries[-1]["argmax"]
+        1.0
+    """
+    formats = _checked(output_dir, formats, form, batch)
+    model, density = _plain(source)
+    notes = []
+    if samples is None:
+        if "int8" in form:
+            raise ValueError(
+                f"`samples` must be real inputs for the form {form}. Received:"
+                " samples=None. Some hundreds of examples suffice."
+            )
+        notes.append("compared on random inputs alone: no samples were given")
+        samples = _random(model)
+    check_samples(model, samples)
+    smaller = compact_model(model) if compact else None
+    if smaller is not None:
+        notes += [f"compaction: {note}" for note in smaller.notes]
+        smaller, agreement = _if_exact(smaller, model, samples)
+        if smaller is None:
+            notes.append(f"compaction: not used, it changes {agreement}")
+    small = smaller.model if smaller else model
+    report = ExportReport.of(model, density, smaller, form, batch, notes)
+    target = os.path.abspath(os.fspath(output_dir))
+    os.makedirs(target, exist_ok=True)
+    write: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+        "keras": _write_keras,
+        "saved_model": _write_saved_model,
+        "tflite": functools.partial(
+            _write_tflite, form=form, batch=batch, rounds=rounds, dense=model
+        ),
+    }
+    for name in formats:
+        report.entries += write[name](small, target, samples, report.notes)
+    report.save(target)
+    return report
+
+
+def _checked(output_dir, formats, form, batch) -> list[str]:
+    unknown = [name for name in formats if name not in FORMATS]
+    if isinstance(formats, str) or unknown or not formats:
+        raise ValueError(
+            f"`formats` must be some of {', '.join(FORMATS)}. Received: "
+            f"formats={formats!r}. Give a list of these."
+        )
+    if form not in FORMS:
+        raise ValueError(
+            f"`form` must be one of {', '.join(FORMS)}. Received: "
+            f"form={form!r}. Choose one of these."
+        )
+    if batch is not None and batch < 1:
+        raise ValueError(
+            "`batch` must be at least 1, or None for any number. Received: "
+            f"batch={batch}. 1 is usual."
+        )
+    if is_remote(output_dir):
+        raise ValueError(
+            "`output_dir` must be a folder on this machine. Received: "
+            f"output_dir={os.fspath(output_dir)!r}. Copy the files from there."
+        )
+    return [name for name in FORMATS if name in formats]
+
+
+def _plain(source) -> tuple[keras.Model, float | None]:
+    """The model without masks, and the density of its mask."""
+    if isinstance(source, Ticket):
+        model = source.build_model(masked=False, weights="trained")
+        return model, source.mask.density
+    if is_masked(source):
+        from tf_lottery.layers import get_mask
+
+        return strip_masks(source), get_mask(source).density
+    return source, None
+
+
+def _random(model) -> Any:
+    rng = np.random.default_rng(0)
+    return keras.tree.map_structure(
+        lambda tensor: rng.normal(
+            size=[_RANDOM_EXAMPLES, *(n or 1 for n in tensor.shape[1:])]
+        ).astype(tensor.dtype),
+        input_of(model),
+    )
+
+
+def _if_exact(
+    done: Compaction, model, samples
+) -> tuple[Compaction | None, Agreement]:
+    agreement = check_agreement(_calling(done.model), model, samples)
+    exact = agreement.finite and agreement.error <= _COMPACT_ERROR
+    return (done if exact else None), agreement
+
+
+def _calling(model) -> Callable:
+    """A model called on a flat list of arrays."""
+    structure = input_of(model)
+
+    def run(arrays):
+        tensors = [tf.convert_to_tensor(a, tf.float32) if _floats(a)
+                   else tf.convert_to_tensor(a) for a in arrays]
+        packed = keras.tree.pack_sequence_as(structure, tensors)
+        return keras.tree.map_structure(
+            np.asarray, model(packed, training=False)
+        )
+
+    return run
+
+
+def _floats(array) -> bool:
+    return np.issubdtype(np.asarray(array).dtype, np.floating)
+
+
+def _verified(run, model, samples, name) -> Agreement:
+    agreement = check_agreement(run, model, samples)
+    if not ok(agreement, "float32"):
+        raise RuntimeError(
+            f"The {name} file must agree with the model. Received: "
+            f"{agreement}. It was not written."
+        )
+    return agreement
+
+
+def _entry(name, path, size, agreement, **more) -> dict[str, Any]:
+    return {
+        "format": name,
+        "path": path,
+        **size,
+        "error": agreement.error,
+        "argmax": agreement.argmax,
+        "examples": agreement.examples,
+        **more,
+    }
+
+
+def _write_keras(model, folder, samples, notes) -> Iterator[dict[str, Any]]:
+    path = os.path.join(folder, "model.keras")
+    with tempfile.TemporaryDirectory() as scratch:
+        file = os.path.join(scratch, "model.keras")
+        model.save(file)
+        loaded = keras.models.load_model(file, compile=False)
+        agreement = _verified(_calling(loaded), model, samples, "keras")
+        with open(file, "rb") as opened:
+            data = opened.read()
+    replace_file(path, data)
+    yield _entry("keras", path, sizes(data), agreement)
+
+
+def _write_saved_model(
+    model, folder, samples, notes
+) -> Iterator[dict[str, Any]]:
+    path = os.path.join(folder, "saved_model")
+    # On the same file system: the verified folder is renamed.
+    scratch = tempfile.mkdtemp(prefix=".saved_model.", dir=folder)
+    try:
+        made = os.path.join(scratch, "saved_model")
+        export_saved_model(model, made)
+        served = tf.saved_model.load(made)
+        structure = input_of(model)
+
+        def run(arrays):
+            tensors = [tf.constant(a, t.dtype) for a, t in
+                       zip(arrays, keras.tree.flatten(structure))]
+            return keras.tree.map_structure(
+                np.asarray,
+                served.serve(keras.tree.pack_sequence_as(structure, tensors)),
+            )
+
+        agreement = _verified(run, model, samples, "saved_model")
+        data = _content(made)
+        os.chmod(made, 0o755)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(made, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    yield _entry("saved_model", path, sizes(data), agreement)
+
+
+def _content(folder: str) -> bytes:
+    """All files of a folder, one after another."""
+    parts = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            with open(os.path.join(place, name), "rb") as file:
+                parts.append(file.read())
+    return b"".join(parts)
+
+
+def _write_tflite(
+    model, folder, samples, notes, *, form, batch, rounds, dense
+) -> Iterator[dict[str, Any]]:
+    path = os.path.join(folder, "model.tflite")
+    # What all ratios are to: the same network as TFLite has it by itself.
+    plain = convert(dense, batch=batch)
+    run = Runner(plain)
+    agreement = _verified(run, dense, samples, "dense TFLite")
+    direct = _DIRECT if batch == 1 else _DIRECT_IN_BATCHES
+    data, tried, found = safe_tflite(
+        model, form, samples, batch=batch, direct=direct
+    )
+    notes += [f"tflite: {note}" for note in tried]
+    speed: dict[str, dict[str, float]] = {}
+    if rounds:
+        one = [
+            np.asarray(array)[np.arange(batch or 1) % len(array)]
+            for array in keras.tree.flatten(samples)
+        ]
+        runners = {"dense": run, form: Runner(data)}
+        speed = latency(runners, one, rounds=rounds)
+    replace_file(path, data)
+    base = sizes(plain)
+    yield _entry(
+        "dense tflite", None, base, agreement, size_ratio=1.0,
+        **_speed(speed.get("dense")),
+    )
+    size = sizes(data)
+    ratio = (base["raw"] or 0) / max(1, size["raw"] or 0)
+    yield _entry(
+        "tflite", path, size, found, size_ratio=ratio,
+        **_speed(speed.get(form)),
+    )
+
+
+def _speed(measured: dict[str, float] | None) -> dict[str, float]:
+    if measured is None:
+        return {}
+    return {
+        "microseconds": measured["median_seconds"] * 1e6,
+        "latency_ratio": measured["ratio"],
+    }
