@@ -13,47 +13,7 @@ L = keras.layers
 RNG = np.random.default_rng(0)
 
 
-def agree(model, done, inputs=None):
-    """Both models give the same on random inputs, in float32."""
-    if inputs is None:
-        inputs = [
-            RNG.normal(size=(4, *x.shape[1:])).astype("float32")
-            for x in model.inputs
-        ]
-    inputs = inputs[0] if len(inputs) == 1 else inputs
-    given = keras.tree.flatten(model(inputs, training=False))
-    new = keras.tree.flatten(done.model(inputs, training=False))
-    assert len(given) == len(new)
-    for y, z in zip(map(np.asarray, given), map(np.asarray, new)):
-        # Sums of the same products, in another order.
-        assert y.shape == z.shape
-        assert np.abs(y - z).max() <= 2e-6 * max(1, np.abs(y).max())
-
-
-def fill(model, zero=0.0):
-    """Draws every weight; statistics away from 0 and 1, variances > 0."""
-    for v in model.variables:
-        if "seed" in v.path:
-            continue
-        value = RNG.normal(size=v.shape)
-        if "variance" in v.path:
-            value = 0.5 + np.abs(value)
-        if "kernel" in v.path:
-            value *= RNG.random(v.shape) >= zero
-        v.assign(value)
-    return model
-
-
-def kill(layer, channel, bias=0.0):
-    """Makes an output channel the constant `activation(bias)`."""
-    kernel, *rest = layer.get_weights()
-    kernel[..., channel] = 0
-    if rest:
-        rest[0][channel] = bias
-    layer.set_weights([kernel, *rest])
-
-
-def test_units_by_hand():
+def test_units_by_hand(agree):
     x = keras.Input((2,), name="x")
     y = L.Dense(4, activation="relu", name="a")(x)
     model = keras.Model(x, L.Dense(2, name="b")(y))
@@ -75,7 +35,7 @@ def test_units_by_hand():
     agree(model, done)
 
 
-def test_a_chain_dies_to_its_end_and_each_layer_keeps_one_unit():
+def test_a_chain_dies_to_its_end_and_each_layer_keeps_one_unit(agree, fill):
     model = keras.Sequential([
         keras.Input((3,)),
         L.Dense(5, activation="tanh", name="a"),
@@ -89,7 +49,7 @@ def test_a_chain_dies_to_its_end_and_each_layer_keeps_one_unit():
     agree(model, done)
 
 
-def test_a_bias_is_created_only_where_a_constant_needs_it():
+def test_a_bias_is_created_only_where_a_constant_needs_it(agree, fill, kill):
     x = keras.Input((3,))
     y = L.Dense(3, activation="sigmoid", name="a")(x)
     model = fill(keras.Model(x, L.Dense(2, use_bias=False, name="b")(y)))
@@ -106,7 +66,7 @@ def test_a_bias_is_created_only_where_a_constant_needs_it():
     assert not done.model.get_layer("b").use_bias
 
 
-def test_lenet_loses_features_and_units():
+def test_lenet_loses_features_and_units(agree, fill):
     model = fill(build_model("lenet_300_100", (28, 28, 1), 10, seed=0), 0.99)
     first = np.asarray(model.get_layer("dense_1").kernel)
     second = np.asarray(model.get_layer("dense_2").kernel)
@@ -134,7 +94,9 @@ def test_lenet_loses_features_and_units():
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("bias", [2.0, -2.0])
-def test_constants_before_a_convolution(padding, size, bias):
+def test_constants_before_a_convolution(
+    padding, size, bias, agree, fill, kill
+):
     x = keras.Input((5, 5, 2))
     y = L.Conv2D(3, 3, activation="relu", name="a")(x)
     y = L.Conv2D(2, size, padding=padding, strides=2, name="b")(y)
@@ -153,7 +115,7 @@ def test_constants_before_a_convolution(padding, size, bias):
 
 
 @pytest.mark.parametrize("bias", [0.0, 1.0])
-def test_zero_padding_keeps_only_a_zero_constant(bias):
+def test_zero_padding_keeps_only_a_zero_constant(bias, agree, fill, kill):
     x = keras.Input((4, 4, 2))
     y = L.Conv2D(3, 1, name="a")(x)
     y = L.ZeroPadding2D(1, name="pad")(y)
@@ -168,7 +130,7 @@ def test_zero_padding_keeps_only_a_zero_constant(bias):
     agree(model, done)
 
 
-def test_normalisation_pooling_and_flattening():
+def test_normalisation_pooling_and_flattening(agree, fill, kill):
     x = keras.Input((8, 8, 3))
     y = L.Conv2D(5, 3, use_bias=False, name="a")(x)
     y = L.BatchNormalization(name="n")(y)
@@ -196,7 +158,13 @@ def test_normalisation_pooling_and_flattening():
     agree(model, done)
 
 
-def residual():
+@pytest.fixture
+def residual(fill):
+    """A function that makes a small residual network."""
+    return lambda: _residual(fill)
+
+
+def _residual(fill):
     x = keras.Input((6, 6, 2))
     y = L.Conv2D(4, 3, padding="same", name="a")(x)
     z = L.Conv2D(4, 1, activation="relu", name="b")(y)
@@ -205,7 +173,9 @@ def residual():
     return fill(keras.Model(x, L.Dense(2, name="c")(y)))
 
 
-def test_a_channel_leaves_a_sum_only_where_all_summands_allow_it():
+def test_a_channel_leaves_a_sum_only_where_all_summands_allow_it(
+    agree, kill, residual
+):
     model = residual()
     kill(model.get_layer("b"), 0, bias=3)
     done = compact(model)
@@ -227,7 +197,7 @@ def test_a_channel_leaves_a_sum_only_where_all_summands_allow_it():
     agree(model, done)
 
 
-def test_concatenation_takes_slices():
+def test_concatenation_takes_slices(agree, fill, kill):
     x = keras.Input((4,))
     a = L.Dense(3, activation="relu", name="a")(x)
     b = L.Dense(2, activation="elu", name="b")(x)
@@ -239,7 +209,7 @@ def test_concatenation_takes_slices():
     agree(model, done)
 
 
-def test_operators_and_several_ends():
+def test_operators_and_several_ends(agree, fill, kill):
     x, z = keras.Input((4,), name="x"), keras.Input((3,), name="z")
     a = L.Dense(5, activation="relu", name="a")(x)
     b = L.Dense(5, name="b")(z)
@@ -254,7 +224,7 @@ def test_operators_and_several_ends():
     agree(model, done, [inputs])
 
 
-def test_nested_models_are_laid_open():
+def test_nested_models_are_laid_open(agree, fill, kill):
     x = keras.Input((6,))
     inner = keras.Sequential(
         [keras.Input((4,)), L.Dense(4, activation="relu", name="a")],
@@ -269,7 +239,7 @@ def test_nested_models_are_laid_open():
     agree(model, done)
 
 
-def test_a_layer_called_twice_is_left_with_a_note():
+def test_a_layer_called_twice_is_left_with_a_note(agree, fill, kill):
     x = keras.Input((4,))
     a = L.Dense(4, activation="relu", name="a")
     model = fill(keras.Model(x, L.Dense(2, name="b")(a(a(x)))))
@@ -291,7 +261,7 @@ def test_a_layer_called_twice_is_left_with_a_note():
     (lambda: L.LayerNormalization(name="s"), "is of an unknown kind"),
     (lambda: L.Dense(4, name="s", activation="softmax"), None),
 ])
-def test_what_mixes_channels_is_left(layer, why):
+def test_what_mixes_channels_is_left(layer, why, agree, fill, kill):
     x = keras.Input((3,))
     y = layer()(L.Dense(4, activation="relu", name="a")(x))
     model = fill(keras.Model(x, L.Dense(2, name="b")(y)))
@@ -316,7 +286,7 @@ def test_what_mixes_channels_is_left(layer, why):
     agree(model, done)
 
 
-def test_grouped_and_separable_convolutions_are_left():
+def test_grouped_and_separable_convolutions_are_left(agree, fill, kill):
     x = keras.Input((6, 6, 2))
     y = L.Conv2D(4, 3, activation="relu", name="a")(x)
     y = L.Conv2D(4, 3, groups=2, name="g")(y)
@@ -331,123 +301,13 @@ def test_grouped_and_separable_convolutions_are_left():
     agree(model, done)
 
 
-def test_channels_first_is_left():
+def test_channels_first_is_left(agree, fill):
     x = keras.Input((2, 5, 5))
     y = L.ZeroPadding2D(1, data_format="channels_first", name="p")(x)
     y = L.Flatten()(y)
     model = fill(keras.Model(x, L.Dense(2)(y)))
     done = compact(model)
     agree(model, done)
-
-
-def ends(layer, shape=(3,)):
-    """`layer` between a Dense layer with a constant unit and an output."""
-    x = keras.Input(shape)
-    y = layer(L.Dense(4, activation="relu", name="a")(x))
-    model = fill(keras.Model(x, L.Dense(2, name="b")(y)))
-    kill(model.get_layer("a"), 1, 1.0)
-    return model
-
-
-class Scale(L.Layer):
-    def __init__(self, size):
-        super().__init__(name="own")
-        self.size = size
-
-    def call(self, x):
-        return x * self.size
-
-    def get_config(self):
-        return {}
-
-
-@pytest.mark.parametrize("layer, shape", [
-    # A global, which would be lost in a config.
-    (L.Lambda(lambda x: keras.ops.square(x), name="s"), (3,)),
-    (L.GRU(3, name="s"), (5, 3)),
-    (L.Conv1D(3, 2, padding="causal", name="s"), (5, 3)),
-    (lambda x: L.MultiHeadAttention(2, 3, name="s")(x, x), (5, 3)),
-    (lambda x: L.BatchNormalization(name="s")(x, training=True), (3,)),
-    (lambda x: L.Concatenate(axis=1, name="s")([x, x]), (5, 3)),
-    (lambda x: L.Add(name="s")([x, x[:, :1]]), (3,)),
-])
-def test_other_layers_are_copied_with_a_note(layer, shape):
-    model = ends(layer, shape)
-    done = compact(model)
-    assert done.removed == {} and done.model is not model
-    assert any("constant channels before it are left" in note
-               for note in done.notes)
-    agree(model, done)
-    mine = {id(v) for v in model.variables}
-    assert not mine & {id(v) for v in done.model.variables}
-
-
-@pytest.mark.parametrize("layer", [
-    L.Rescaling(2.0, offset=1.0), keras.ops.relu, L.Identity(), L.ELU(),
-])
-def test_constants_pass_through_what_acts_on_single_values(layer):
-    model = ends(layer)
-    done = compact(model)
-    assert done.removed == {"a": (4, 3)} and done.notes == ()
-    agree(model, done)
-
-
-def test_a_model_that_cannot_be_rebuilt_is_left_whole():
-    model = ends(Scale(2))
-    done = compact(model)
-    assert done.model is model and done.removed == {}
-    (note,) = done.notes
-    assert "could not be rebuilt, TypeError" in note
-
-
-def test_a_variable_in_the_graph_leaves_the_model_whole():
-    x = keras.Input((3,))
-    dense = L.Dense(4, activation="relu", name="a")
-    y = dense(x)
-    model = fill(keras.Model(x, keras.ops.add(y, dense.bias)))
-    done = compact(model)
-    assert done.model is model
-    assert done.notes[0].endswith(" reads a/bias itself")
-
-
-def test_several_inputs_of_a_nested_model():
-    p, q = keras.Input((3,)), keras.Input((3,))
-    inner = keras.Model([p, q], L.Dense(2, name="c")(L.Add()([p, q])))
-    x = keras.Input((4,))
-    y = L.Dense(3, activation="relu", name="a")(x)
-    z = L.Dense(3, activation="relu", name="b")(x)
-    model = fill(keras.Model(x, inner([y, z])))
-    kill(model.get_layer("a"), 1, 1.0)
-    kill(model.get_layer("b"), 1, 2.0)
-    done = compact(model)
-    assert done.removed == {"a": (3, 2), "b": (3, 2)}
-    agree(model, done)
-
-
-def test_a_shared_dropout_serves_layers_of_two_widths():
-    x = keras.Input((4,))
-    shared = L.Dropout(0.5)
-    y = shared(L.Dense(3, activation="relu", name="a")(x))
-    y = shared(L.Dense(3, activation="relu", name="b")(y))
-    model = fill(keras.Model(x, L.Dense(1)(y)))
-    kill(model.get_layer("a"), 1, 1.0)
-    done = compact(model)
-    assert done.removed == {"a": (3, 2)}
-    agree(model, done)
-
-
-def test_open_sizes_and_adapted_statistics():
-    first = L.Normalization()
-    first.adapt(RNG.normal(3, 2, size=(5, 4, 4, 2)))
-    x = keras.Input((None, None, 2))
-    y = L.Conv2D(5, 3, activation="relu", name="a")(first(x))
-    y = L.GlobalAveragePooling2D(keepdims=True)(L.BatchNormalization()(y))
-    y = L.Reshape((-1, 5))(y)
-    model = keras.Model(x, L.Dense(1)(y))
-    kill(model.get_layer("a"), 1, 1.0)
-    done = compact(model)
-    assert done.removed == {"a": (5, 4)}
-    agree(model, done, [RNG.normal(size=(2, 7, 6, 2)).astype("float32")])
 
 
 class Own(keras.Model):
@@ -479,7 +339,7 @@ def test_errors():
     assert compact(strip_masks(masked)).removed == {}
 
 
-def test_the_result_is_saved_and_converted(tmp_path):
+def test_the_result_is_saved_and_converted(tmp_path, fill):
     model = fill(build_model("lenet_300_100", (8, 8, 1), 3, seed=0), 0.98)
     done = compact(model)
     assert "image" in done.removed

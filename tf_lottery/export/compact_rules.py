@@ -128,6 +128,7 @@ class Linear(Rule):
         return constant @ rows.sum(axis=0, dtype="float64")
 
     def forward(self, classes: Classes) -> None:
+        """Makes constants of units whose inputs are constant or cut."""
         super().forward(classes)
         if self.gives_all:
             return
@@ -142,10 +143,12 @@ class Linear(Rule):
         return self._used[:, kept[self.step.outputs[0].classes]].any(axis=1)
 
     def reads(self, kept: np.ndarray) -> list[np.ndarray]:
+        """Inputs with a weight to a kept unit."""
         needed = self.read_features(kept) & ~self._foldable
         return [self.step.inputs[0].classes[needed]]
 
     def blocked(self, kept: np.ndarray) -> int:
+        """Constants that cannot be folded into the bias."""
         constant = ~np.isnan(self.step.inputs[0].constant) & ~self._foldable
         return int((constant & self.read_features(kept)).sum())
 
@@ -155,6 +158,7 @@ class Linear(Rule):
         return shift[kept[self.step.outputs[0].classes]]
 
     def config(self, kept: np.ndarray) -> dict[str, Any]:
+        """With the kept units, and a bias where one is folded in."""
         config = super().config(kept)
         size = "units" if "units" in config else "filters"
         config[size] = int(kept[self.step.outputs[0].classes].sum())
@@ -164,6 +168,7 @@ class Linear(Rule):
         return config
 
     def weights(self, kept: np.ndarray) -> list[np.ndarray]:
+        """Kernel of kept inputs and units; bias with what is folded."""
         rows = kept[self.step.inputs[0].classes]
         columns = kept[self.step.outputs[0].classes]
         kernel = np.asarray(self.step.operation.kernel)
@@ -190,20 +195,24 @@ class Channelwise(Rule):
         self._copies = copies
 
     def forward(self, classes: Classes) -> None:
+        """Passes constants through the function."""
         (given,), (out,) = self.step.inputs, self.step.outputs
         out.classes = given.classes
         out.constant = self._function(given.constant)
         out.source = given.source if self._copies else None
 
     def reads(self, kept: np.ndarray) -> list[np.ndarray]:
+        """None beyond its own channels, which are its output's."""
         return []
 
     def blocked(self, kept: np.ndarray) -> int:
+        """Constants that are none after it."""
         (given,), (out,) = self.step.inputs, self.step.outputs
         lost = ~np.isnan(given.constant) & np.isnan(out.constant)
         return int((lost & kept[given.classes]).sum())
 
     def weights(self, kept: np.ndarray) -> list[np.ndarray]:
+        """Of the kept channels."""
         chosen = kept[self.step.inputs[0].classes]
         # A depthwise kernel ends in (channels, 1), all else in (channels,).
         return [
@@ -218,6 +227,7 @@ class Flat(Rule):
     gives_all = False
 
     def forward(self, classes: Classes) -> None:
+        """Repeats the channels for every position."""
         (given,), (out,) = self.step.inputs, self.step.outputs
         places = out.channels // given.channels
         out.classes = np.tile(given.classes, places)
@@ -225,12 +235,15 @@ class Flat(Rule):
         out.source = given.source
 
     def reads(self, kept: np.ndarray) -> list[np.ndarray]:
+        """None beyond its own channels, which are its output's."""
         return []
 
     def blocked(self, kept: np.ndarray) -> int:
+        """None: a constant is one at every position."""
         return 0
 
     def config(self, kept: np.ndarray) -> dict[str, Any]:
+        """With the kept size."""
         config = super().config(kept)
         if "target_shape" in config:
             (out,) = self.step.outputs
@@ -246,6 +259,7 @@ class Join(Rule):
     gives_all = False
 
     def forward(self, classes: Classes) -> None:
+        """Ties or strings together the channels of the inputs."""
         (out,), given = self.step.outputs, self.step.inputs
         if type(self.step.operation) is _L.Concatenate:
             out.classes = np.concatenate([v.classes for v in given])
@@ -257,9 +271,11 @@ class Join(Rule):
         out.constant = _finite(np.sum([v.constant for v in given], axis=0))
 
     def reads(self, kept: np.ndarray) -> list[np.ndarray]:
+        """Each input channel is read where its output is."""
         return []
 
     def blocked(self, kept: np.ndarray) -> int:
+        """None: constants are joined as the tensors are."""
         return 0
 
 

@@ -88,7 +88,7 @@ def export(
         >>> model = keras.Model(x, keras.layers.Dense(3)(x))
         >>> report = export(model, folder, ["tflite"], rounds=0)
         >>> sorted(os.listdir(folder))
-        ['model.tflite', 'report.json']
+        ['model.tflite', 'report.json', 'report.png']
         >>> report.entries[-1]["argmax"]
         1.0
     """
