@@ -130,6 +130,7 @@ def test_a_subclassed_model_in_a_loop_of_its_own(elsewhere, capsys):
     assert tfl.get_mask(again).kept == 474
 
 
+@pytest.mark.slow
 def test_a_model_of_keras_applications(elsewhere, capsys):
     scope, lines = printed(block("MobileNetV2"), capsys)
     assert lines == [

@@ -108,7 +108,14 @@ def size_of(path: str) -> int:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file or an object of that name."""
+    """Whether there is a file or an object of that name.
+
+    Args:
+        path: a path or an address.
+
+    Raises:
+        OSError: the store does not answer.
+    """
     if not is_remote(path):
         return os.path.isfile(path)
     with _remote(path) as address:
@@ -116,7 +123,14 @@ def is_file(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is a folder, or an object below that address."""
+    """Whether there is a folder, or an object below that address.
+
+    Args:
+        path: a path or an address.
+
+    Raises:
+        OSError: the store does not answer.
+    """
     if not is_remote(path):
         return os.path.isdir(path)
     with _remote(path) as address:
@@ -124,7 +138,14 @@ def is_folder(path: str) -> bool:
 
 
 def names_in(folder: str) -> list[str]:
-    """Returns the names in a folder; none where there is no such folder."""
+    """Returns the names in a folder; none where there is no such folder.
+
+    Args:
+        folder: a path or an address.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         if not is_remote(folder):
             return os.listdir(folder)
@@ -137,7 +158,14 @@ def names_in(folder: str) -> list[str]:
 
 
 def remove(path: str) -> None:
-    """Removes a file or an object, if it is there."""
+    """Removes a file or an object, if it is there.
+
+    Args:
+        path: a path or an address.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
     with contextlib.suppress(FileNotFoundError):
         if not is_remote(path):
             os.remove(path)
@@ -147,7 +175,11 @@ def remove(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Removes a folder with what is in it, as far as that can be done."""
+    """Removes a folder with what is in it, as far as that can be done.
+
+    Args:
+        path: a path or an address.
+    """
     if not is_remote(path):
         shutil.rmtree(path, ignore_errors=True)
         return

@@ -77,8 +77,15 @@ def search(model_and_reset, fit, tmp_path, kill):
     return run
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize(
+    "name, first",
+    [
+        ("epochs", True),
+        ("steps", False),
+        pytest.param("epochs", False, marks=pytest.mark.slow),
+        pytest.param("steps", True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_search_goes_on_bit_for_bit(
     search, kill, same_tickets, same_state, name, first
 ):
@@ -286,6 +293,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_a_level(python, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))

@@ -261,7 +261,13 @@ def test_xla(case):
 
 
 @pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", "mixed_float16", "float64", "bfloat16"]
+    "policy",
+    [
+        "mixed_bfloat16",
+        "mixed_float16",
+        pytest.param("float64", marks=pytest.mark.slow),
+        pytest.param("bfloat16", marks=pytest.mark.slow),
+    ],
 )
 @any_backend
 def test_dtype_policies(case, policy):

@@ -140,14 +140,19 @@ def test_an_application_is_masked_trained_saved_and_stripped(name, tmp_path):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: keras.optimizers.Adam(0.01),
         # Keras cannot overwrite weights with averages under a strategy.
         lambda: keras.optimizers.SGD(0.05, momentum=0.9, use_ema=True),
-        lambda: keras.optimizers.LossScaleOptimizer(
-            keras.optimizers.Adagrad(0.05)
+        pytest.param(
+            lambda: keras.optimizers.Adam(0.01), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            lambda: keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.Adagrad(0.05)
+            ),
+            marks=pytest.mark.slow,
         ),
     ],
-    ids=["adam", "average", "loss_scale"],
+    ids=["average", "adam", "loss_scale"],
 )
 def test_replicas_keep_masks_and_zeros(make):
     # The one of this process: two would share the keys of their reductions.
@@ -195,7 +200,12 @@ def policy(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["mixed_float16", "mixed_bfloat16", "bfloat16"]
+    "name",
+    [
+        "mixed_bfloat16",
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
+        pytest.param("bfloat16", marks=pytest.mark.slow),
+    ],
 )
 def test_a_global_policy_with_fit(name, tmp_path):
     with policy(name):

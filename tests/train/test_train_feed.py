@@ -34,7 +34,9 @@ def check_same(one, other):
         assert np.array_equal(one[0][path], other[0][path]), path
 
 
-@pytest.mark.parametrize("jit", ["off", "on"])
+@pytest.mark.parametrize(
+    "jit", ["off", pytest.param("on", marks=pytest.mark.slow)]
+)
 def test_streamed_data_give_the_bits_of_data_on_the_device(
     jit, block, make_net, make_trainer
 ):

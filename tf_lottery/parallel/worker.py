@@ -31,7 +31,14 @@ class Trainings(Protocol):
 
 @dataclasses.dataclass
 class Outcome:
-    """What a call of a worker ended in."""
+    """What a call of a worker ended in.
+
+    Args:
+        lines: notices to be told, in order.
+        digest: of the ticket that was trained.
+        error: what was raised instead, without its traceback.
+        trace: that traceback, as text.
+    """
 
     lines: list[str]
     digest: str = ""
@@ -60,7 +67,14 @@ class _Told:
 
 
 class Worker:
-    """One process; its `open` and `train` are called in turn."""
+    """One process; its `open` and `train` are called in turn.
+
+    Args:
+        make: `make(progress, stop_signals)` returns the trainings.
+        folder: where the command was started.
+        threads: of TensorFlow's, each of both kinds.
+        cores: numbers of the cores to keep to; any where there is none.
+    """
 
     def __init__(
         self,
@@ -81,18 +95,27 @@ class Worker:
         return self._reported(self._open)
 
     def train(self, key: Key, parent: str) -> Outcome:
-        """Trains one key."""
+        """Trains one key.
+
+        Args:
+            key: what to train.
+            parent: digest of its parent's ticket.
+        """
         self._told.begin(key)
         return self._reported(
             lambda: self._trainings.train_key(key, parent)
         )
 
     def told(self) -> tuple[Key | None, int, str]:
-        """How far the training under way is."""
+        """Returns the key under way, steps taken and a status, as of now."""
         return self._told.key, self._told.steps, self._told.text
 
     def stop(self, number: int) -> None:
-        """Asks the training under way to save its state and end."""
+        """Asks the training under way to save its state and end.
+
+        Args:
+            number: of the signal that asks.
+        """
         self._number = number
 
     def _open(self) -> str:

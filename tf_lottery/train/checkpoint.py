@@ -158,10 +158,18 @@ class Checkpoint:
         except Exception:
             problem = "damaged"
         if problem:
-            self._notice(f"{self.path} is {problem}: it is not used.")
+            self.refuse(problem)
             return None
         self._notice(f"{self.path}: goes on from step {snapshot.step:,}.")
         return snapshot
+
+    def refuse(self, problem: str) -> None:
+        """Tells why a snapshot is not used.
+
+        Args:
+            problem: what it is.
+        """
+        self._notice(f"{self.path} is {problem}: it is not used.")
 
     def _write(self, file: BinaryIO, snapshot: Snapshot) -> None:
         header = {

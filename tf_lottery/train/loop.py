@@ -227,7 +227,8 @@ class Trainer:
                 lambda found: self._fits(found, start_step, at_rewind_step)
             )
         seen = self._workers.exchange(snapshot and snapshot.step)
-        if len(set(seen)) > 1:
+        if checkpoint and len(set(seen)) > 1:
+            checkpoint.refuse(f"not of one step on all workers ({seen})")
             snapshot = None
         if snapshot:
             self._resume(snapshot, at_rewind_step)
