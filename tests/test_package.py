@@ -66,12 +66,13 @@ def test_wheel_holds_every_module_and_py_typed(wheel):
     assert info.name == f"tf_lottery-{tf_lottery.__version__}.dist-info"
 
 
-def test_wheel_names_the_console_command(wheel):
+def test_wheel_names_the_console_commands(wheel):
     (file,) = wheel.glob("*.dist-info/entry_points.txt")
     points = configparser.ConfigParser()
     points.read(file)
     assert dict(points["console_scripts"]) == {
-        "tf-lottery-train": "tf_lottery.cli.train_ticket:main"
+        "tf-lottery-export": "tf_lottery.cli.export_ticket:main",
+        "tf-lottery-train": "tf_lottery.cli.train_ticket:main",
     }
 
 

@@ -376,9 +376,14 @@ if hasattr(L, "ReversibleEmbedding"):
 _WARNS = pytest.mark.filterwarnings("ignore:.build... was called on layer 'one'")
 
 
+# Its code is another case's, at another rank or inside another layer.
+_SLOW = pytest.mark.slow
+
+
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
-        marks = {"own block": _WARNS}
+        marks = {case.name: _SLOW for case in CASES if case.like}
+        marks["own block"] = _WARNS
         everything = keras.backend.backend() == "tensorflow"
         metafunc.parametrize(
             "case",

@@ -156,6 +156,22 @@ def test_a_snapshot_that_does_not_fit_is_not_used(
     assert "another training" in notices[0]
 
 
+def test_a_snapshot_that_other_workers_lack_is_not_used(
+    trainer, checkpoint, notices, monkeypatch
+):
+    stop(trainer, checkpoint)
+    assert 0 < checkpoint.load().step < 7
+    notices.clear()
+    honest = trainer._workers.exchange
+    answers = iter([lambda value: [value, None]])
+    monkeypatch.setattr(
+        trainer._workers, "exchange",
+        lambda value: next(answers, honest)(value),
+    )
+    assert first_step(trainer, checkpoint) == 0
+    assert "not of one step on all workers" in notices[-1]
+
+
 def test_another_training_s_snapshot_is_not_used(checkpoint, notices):
     checkpoint.save(Snapshot(9, ROWS, {}))
     other = train.Checkpoint(
