@@ -69,7 +69,9 @@ def scaled(optimizer):
 
 
 CASES = {
+    "adam": (lambda k: optimizers.Adam(0.01), 0),
     "adam, k=5": (lambda k: optimizers.Adam(0.01), 5),
+    "schedule": (lambda k: optimizers.Adam(decay()), 0),
     "schedule, k=5": (lambda k: optimizers.Adam(Offset(k)), 5),
     "scaled schedule, k=5": (lambda k: scaled(optimizers.SGD(Offset(k))), 5),
     "schedule-free, k=7": (

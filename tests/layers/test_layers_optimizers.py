@@ -368,7 +368,7 @@ def test_pruned_weights_stay_zero_in_compiled_steps(name, model):
         assert (get_state(model)[path] != before[path])[keep].all()
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@each_case
 def test_a_reset_optimizer_is_a_new_one(name, model):
     set_mask(model, random_mask(model))
     compile_model(model, make(name))
