@@ -56,6 +56,18 @@ def few_objects_to_collect():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def same_numbers(request):
+    """Draws the same for a test, whichever ran before it."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(0)
+    for module in {request.module, *request.config.pluginmanager.get_plugins()}:
+        if isinstance(getattr(module, "RNG", None), np.random.Generator):
+            module.RNG = np.random.default_rng(0)
+
+
 @pytest.fixture(scope="session")
 def environment():
     """Variables of a process in which `import tf_lottery` works anywhere."""

@@ -373,7 +373,9 @@ if hasattr(L, "ReversibleEmbedding"):
 
 
 # Keras' own remark on loading such a layer, for the stock one as well.
-_WARNS = pytest.mark.filterwarnings("ignore:.build... was called on layer 'one'")
+_WARNS = pytest.mark.filterwarnings(
+    "ignore:.build... was called on layer 'one'"
+)
 
 
 # Its code is another case's, at another rank or inside another layer.

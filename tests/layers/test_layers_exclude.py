@@ -29,7 +29,8 @@ def test_masked_for_as_long_as_the_context_lasts():
     before, variables = np.asarray(model(X)), [id(v) for v in model.variables]
     with pytest.raises(KeyError), masked(model) as same_model:
         assert same_model is model
-        assert get_mask(model).shapes == {"one/kernel": (4, 4), "two/kernel": (4, 2)}
+        shapes = {"one/kernel": (4, 4), "two/kernel": (4, 2)}
+        assert get_mask(model).shapes == shapes
         raise KeyError
     assert not is_masked(model)
     assert [id(v) for v in model.variables] == variables

@@ -172,8 +172,9 @@ def test_lines_are_flushed_at_once():
     assert raw.getvalue() == b"one\n"
 
 
-@pytest.mark.parametrize(("size", "has_bar"), [((30, 80), True),
-                                              ((0, 0), False)])
+@pytest.mark.parametrize(
+    ("size", "has_bar"), [((30, 80), True), ((0, 0), False)]
+)
 def test_terminal_without_a_size_gets_lines(size, has_bar, clock):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
