@@ -140,6 +140,18 @@ def test_without_samples_the_report_says_so(tmp_path):
     assert report.density is None
 
 
+def test_numbers_that_may_be_given_are_not_guessed(tmp_path):
+    x = keras.Input((4,), dtype="int32")
+    y = keras.layers.Flatten()(keras.layers.Embedding(7, 3)(x))
+    model = keras.Model(x, keras.layers.Dense(2)(y))
+    with pytest.raises(ValueError, match="^`samples` must be real inputs"):
+        export(model, tmp_path / "x", ["keras"])
+    assert not (tmp_path / "x").exists()
+    tokens = np.arange(28).reshape(7, 4) % 7
+    report = export(model, tmp_path, ["keras", "saved_model"], samples=tokens)
+    assert all(entry["error"] == 0 for entry in report.entries)
+
+
 def test_a_model_without_zeros_is_told_that_it_does_not_pay(tmp_path):
     report = export(network(), tmp_path, ["tflite"], samples=X, rounds=0)
     assert "pruning does not pay here" in report.recommendation()
@@ -267,6 +279,7 @@ def test_a_folder_that_cannot_be_made(whole, tmp_path, export_command):
     )
     assert status == 1 and len(err.splitlines()) == 1
     assert str(tmp_path / "file") in err
+    assert "files that are there are whole" in err
 
 
 def test_help_names_every_flag(export_command):

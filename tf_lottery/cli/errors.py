@@ -20,11 +20,14 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
+def reported(
+    argv: Sequence[str], kept: str = "finished levels are kept"
+) -> Iterator[types.SimpleNamespace]:
     """Turns exceptions into one line and an exit status.
 
     Args:
         argv: the command line; with `--debug` in it, exceptions pass through.
+        kept: what the command has not lost, for the line.
 
     Yields:
         A namespace whose `status` is the exit status, and whose `debug` is to
@@ -38,7 +41,7 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
     except KeyboardInterrupt as stop:
         # One that a training answered by saving its state says more.
         number = getattr(stop, "number", 2)
-        kept = "Finished levels are kept"
+        kept = kept[0].upper() + kept[1:]
         if number != 2:
             kept = f"Stopped by signal {number}. {kept}"
         if getattr(stop, "saved", False):
@@ -60,7 +63,7 @@ def reported(argv: Sequence[str]) -> Iterator[types.SimpleNamespace]:
     except Exception as error:
         if outcome.debug:
             raise
-        print(_line(error), file=sys.stderr)
+        print(_line(error, kept), file=sys.stderr)
         outcome.status = 1
 
 
@@ -119,18 +122,19 @@ def quiet_tensorflow(find_devices: bool = True) -> Iterator[None]:
             os.close(kept)
 
 
-def _line(error: Exception) -> str:
+def _line(error: Exception, kept: str) -> str:
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
-        advice, kept = "Check the path and its permissions", "finished levels"
+        advice = "Check the path and its permissions"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             advice = "Make room on the disk"
         if error.errno == errno.ENOENT:
-            advice, kept = "Put back what was deleted", "levels still there"
+            advice = "Put back what was deleted"
+            kept = kept.replace("finished levels", "levels still there")
         return (
             f"Error: cannot write or read{where}: "
             f"{error.strerror or error}. {advice}, then run the same command "
-            f"again; {kept} are kept."
+            f"again; {kept}."
         )
     text = " ".join(str(error).split())
     # A file's own text, quoted in an error, must not steer the terminal.

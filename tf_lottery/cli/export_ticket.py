@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv if argv is None else argv)
     from tf_lottery.cli.errors import reported
 
-    with reported(argv) as outcome:
+    with reported(argv, "files that are there are whole") as outcome:
         outcome.status = _run(argv, outcome)
     return outcome.status
 

@@ -21,7 +21,7 @@ from tf_lottery.export.runtime import Runner
 from tf_lottery.export.runtime import latency
 from tf_lottery.export.saved_model import export_saved_model
 from tf_lottery.export.size import sizes
-from tf_lottery.export.tflite import FORMS
+from tf_lottery.export.tflite import check_form
 from tf_lottery.export.tflite import check_samples
 from tf_lottery.export.tflite import convert
 from tf_lottery.export.tflite import input_of
@@ -29,6 +29,7 @@ from tf_lottery.export.verify import Agreement
 from tf_lottery.export.verify import check_agreement
 from tf_lottery.export.verify import ok
 from tf_lottery.export.verify import safe_tflite
+from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import strip_masks
 from tf_lottery.paths import is_remote
@@ -63,7 +64,8 @@ def export(
     Units and channels that pruning cut off are removed, the TFLite file
     stores what is left in compressed rows where that is smaller, and each
     file is loaded and compared with the model before it takes its name:
-    `model.keras`, `saved_model`, `model.tflite`, and `report.json`.
+    `model.keras`, `saved_model`, `model.tflite`; and `report.json`, with
+    `report.png` beside a TFLite file.
 
     Args:
         source: a ticket, of which the trained network is written, or a Keras
@@ -75,7 +77,8 @@ def export(
         batch: examples per run of the TFLite file, None for any number.
         compact: whether dead units are removed.
         samples: real inputs as the model takes them, on which files are
-            compared; some hundreds for the int8 forms. Random ones if none.
+            compared; some hundreds for the int8 forms. Random ones if none,
+            for a model whose inputs are all floats.
         rounds: of timing the TFLite file against the dense one; 0 for none.
 
     Returns:
@@ -140,16 +143,7 @@ def _checked(output_dir, formats, form, batch) -> list[str]:
             f"`formats` must be some of {', '.join(FORMATS)}. Received: "
             f"formats={formats!r}. Give a list of these."
         )
-    if form not in FORMS:
-        raise ValueError(
-            f"`form` must be one of {', '.join(FORMS)}. Received: "
-            f"form={form!r}. Choose one of these."
-        )
-    if batch is not None and batch < 1:
-        raise ValueError(
-            "`batch` must be at least 1, or None for any number. Received: "
-            f"batch={batch}. 1 is usual."
-        )
+    check_form(form, batch)
     if is_remote(output_dir):
         raise ValueError(
             "`output_dir` must be a folder on this machine. Received: "
@@ -164,13 +158,18 @@ def _plain(source) -> tuple[keras.Model, float | None]:
         model = source.build_model(masked=False, weights="trained")
         return model, source.mask.density
     if is_masked(source):
-        from tf_lottery.layers import get_mask
-
         return strip_masks(source), get_mask(source).density
     return source, None
 
 
 def _random(model) -> Any:
+    kinds = {tensor.dtype for tensor in keras.tree.flatten(input_of(model))}
+    if not all("float" in kind for kind in kinds):
+        raise ValueError(
+            "`samples` must be real inputs for a model that does not take "
+            f"floats. Received: samples=None, for inputs of {', '.join(kinds)}"
+            ". Which numbers may be given is not known."
+        )
     rng = np.random.default_rng(0)
     return keras.tree.map_structure(
         lambda tensor: rng.normal(
@@ -183,28 +182,22 @@ def _random(model) -> Any:
 def _if_exact(
     done: Compaction, model, samples
 ) -> tuple[Compaction | None, Agreement]:
-    agreement = check_agreement(_calling(done.model), model, samples)
+    agreement = check_agreement(_flat(done.model, model), model, samples)
     exact = agreement.finite and agreement.error <= _COMPACT_ERROR
     return (done if exact else None), agreement
 
 
-def _calling(model) -> Callable:
-    """A model called on a flat list of arrays."""
+def _flat(call: Callable, model: keras.Model) -> Callable:
+    """`call`, which takes a model's inputs, on a flat list of arrays."""
     structure = input_of(model)
+    dtypes = [tensor.dtype for tensor in keras.tree.flatten(structure)]
 
     def run(arrays):
-        tensors = [tf.convert_to_tensor(a, tf.float32) if _floats(a)
-                   else tf.convert_to_tensor(a) for a in arrays]
+        tensors = [tf.constant(a, dtype) for a, dtype in zip(arrays, dtypes)]
         packed = keras.tree.pack_sequence_as(structure, tensors)
-        return keras.tree.map_structure(
-            np.asarray, model(packed, training=False)
-        )
+        return keras.tree.map_structure(np.asarray, call(packed))
 
     return run
-
-
-def _floats(array) -> bool:
-    return np.issubdtype(np.asarray(array).dtype, np.floating)
 
 
 def _verified(run, model, samples, name) -> Agreement:
@@ -235,7 +228,8 @@ def _write_keras(model, folder, samples, notes) -> Iterator[dict[str, Any]]:
         file = os.path.join(scratch, "model.keras")
         model.save(file)
         loaded = keras.models.load_model(file, compile=False)
-        agreement = _verified(_calling(loaded), model, samples, "keras")
+        run = _flat(loaded, model)
+        agreement = _verified(run, model, samples, "keras")
         with open(file, "rb") as opened:
             data = opened.read()
     replace_file(path, data)
@@ -252,16 +246,7 @@ def _write_saved_model(
         made = os.path.join(scratch, "saved_model")
         export_saved_model(model, made)
         served = tf.saved_model.load(made)
-        structure = input_of(model)
-
-        def run(arrays):
-            tensors = [tf.constant(a, t.dtype) for a, t in
-                       zip(arrays, keras.tree.flatten(structure))]
-            return keras.tree.map_structure(
-                np.asarray,
-                served.serve(keras.tree.pack_sequence_as(structure, tensors)),
-            )
-
+        run = _flat(served.serve, model)
         agreement = _verified(run, model, samples, "saved_model")
         data = _content(made)
         os.chmod(made, 0o755)

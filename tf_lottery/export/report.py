@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tf_lottery.analysis import inference_flops
+from tf_lottery.analysis import kernel_uses
 from tf_lottery.atomic import replace_file
 from tf_lottery.export.compact import Compaction
 from tf_lottery.export.runtime import runtime_name
@@ -195,8 +196,6 @@ def _sizes(model) -> tuple[int, int]:
 
 
 def _kept(model) -> dict[str, np.ndarray]:
-    from tf_lottery.analysis import kernel_uses
-
     values = named_variables(model)
     return {
         path: np.asarray(values[path]) != 0

@@ -56,16 +56,7 @@ def convert(
         >>> convert(model)[4:8]
         b'TFL3'
     """
-    if form not in FORMS:
-        raise ValueError(
-            f"`form` must be one of {', '.join(FORMS)}. Received: "
-            f"form={form!r}. float32 computes what the model does."
-        )
-    if batch is not None and batch < 1:
-        raise ValueError(
-            "`batch` must be at least 1, or None for any number. Received: "
-            f"batch={batch}. 1 is usual."
-        )
+    check_form(form, batch)
     if form == "full_int8" and samples is None:
         raise ValueError(
             "`samples` must be real inputs where form is full_int8. "
@@ -107,6 +98,25 @@ def convert(
             "unroll its recurrent layers."
         )
     return _in_order(data, [spec.name for spec in keras.tree.flatten(specs)])
+
+
+def check_form(form: str, batch: int | None) -> None:
+    """Raises ValueError for a form or a batch that no file can have.
+
+    Args:
+        form: as in `convert`.
+        batch: as in `convert`.
+    """
+    if form not in FORMS:
+        raise ValueError(
+            f"`form` must be one of {', '.join(FORMS)}. Received: "
+            f"form={form!r}. float32 computes what the model does."
+        )
+    if batch is not None and batch < 1:
+        raise ValueError(
+            "`batch` must be at least 1, or None for any number. Received: "
+            f"batch={batch}. 1 is usual."
+        )
 
 
 def input_of(model: keras.Model) -> Any:
