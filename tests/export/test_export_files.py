@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_lottery as tfl
 from tf_lottery.export import compact
 from tf_lottery.export import export
+from tf_lottery.export import report as report_module
 from tf_lottery.export.runtime import Runner
 from tf_lottery.export.sparse import inspect
 from tf_lottery.export.verify import Agreement
@@ -132,6 +133,43 @@ def test_other_forms(pruned, tmp_path, form, error):
     assert np.abs(outputs - expected).max() <= error * scale
     assert report.entries[-1]["size_ratio"] > 2
     assert "microseconds" not in report.entries[-1]
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_other_batches_are_timed_beside_one_example(pruned, tmp_path, batch):
+    lines = []
+    report = export(
+        pruned, tmp_path, ["tflite"], samples=X, rounds=1, batch=batch,
+        notice=lines.append,
+    )
+    for entry in report.entries:
+        assert entry["microseconds"] > entry["microseconds_batch_1"] > 0
+        assert entry["latency_ratio_batch_1"] > 0
+    heads = [x for x in str(report).splitlines() if x.startswith("file")]
+    assert [" ".join(head.split()) for head in heads] == [
+        "file bytes gzip zstd smaller faster at batch 1 error argmax"
+        if report.entries[0]["zstd"]
+        else "file bytes gzip smaller faster at batch 1 error argmax"
+    ]
+    assert f"batch {batch or 'any (64 timed)'}, one thread" in str(report)
+    assert lines == [
+        "Removing what pruning cut off", "Writing and verifying tflite",
+    ]
+
+
+def test_the_figure_shows_bytes_and_time_side_by_side(done):
+    folder, report = done
+    figure = report_module._figure(report.entries[-2:])
+    size, time = figure.axes
+    for axes, name, unit in ((size, "raw", 1000), (time, "microseconds", 1)):
+        assert [bar.get_width() for bar in axes.patches] == [
+            entry[name] / unit for entry in report.entries[-2:]
+        ]
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == ["dense", "ticket"]
+    assert (folder / "report.png").read_bytes()[:4] == b"\x89PNG"
+    untimed = [{"raw": 5, "path": None}, {"raw": 3, "path": "x"}]
+    assert len(report_module._figure(untimed).axes) == 1
 
 
 def test_without_samples_the_report_says_so(tmp_path):

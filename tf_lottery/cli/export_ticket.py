@@ -97,6 +97,7 @@ def _run(argv: list[str], outcome: Any) -> int:
         compact=values["compact"],
         samples=_samples(ticket, values) if values["samples"] else None,
         rounds=values["rounds"],
+        notice=lambda line: print(line, file=sys.stderr),
     )
     print(report)
     print(f"\nFiles: {values['output_dir']}")

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tf_lottery.atomic import replace_file
 from tf_lottery.export.compact import Compaction
 from tf_lottery.export.compact import compact as compact_model
+from tf_lottery.export.report import ANY_BATCH
 from tf_lottery.export.report import ExportReport
 from tf_lottery.export.runtime import Runner
 from tf_lottery.export.runtime import latency
@@ -58,6 +59,7 @@ def export(
     compact: bool = True,
     samples: Any = None,
     rounds: int = 20,
+    notice: Callable[[str], None] | None = None,
 ) -> ExportReport:
     """Writes a trained ticket as the smallest files that provably agree.
 
@@ -80,6 +82,7 @@ def export(
             compared; some hundreds for the int8 forms. Random ones if none,
             for a model whose inputs are all floats.
         rounds: of timing the TFLite file against the dense one; 0 for none.
+        notice: called with one line before each part of the work.
 
     Returns:
         An `ExportReport`; `print` shows its table.
@@ -101,6 +104,7 @@ def export(
         1.0
     """
     formats = _checked(output_dir, formats, form, batch)
+    say = notice or (lambda line: None)
     model, density = _plain(source)
     notes = []
     if samples is None:
@@ -112,6 +116,8 @@ def export(
         notes.append("compared on random inputs alone: no samples were given")
         samples = _random(model)
     check_samples(model, samples)
+    if compact:
+        say("Removing what pruning cut off")
     # Gathering the features that are read takes longer than it saves.
     smaller = compact_model(model, inputs=False) if compact else None
     if smaller is not None:
@@ -131,6 +137,7 @@ def export(
         ),
     }
     for name in formats:
+        say(f"Writing and verifying {name}")
         report.entries += write[name](small, target, samples, report.notes)
     report.save(target)
     return report
@@ -272,10 +279,6 @@ def _write_tflite(
     model, folder, samples, notes, *, form, batch, rounds, dense
 ) -> Iterator[dict[str, Any]]:
     path = os.path.join(folder, "model.tflite")
-    # What all ratios are to: the same network as TFLite has it by itself.
-    plain = convert(dense, batch=batch)
-    run = Runner(plain)
-    agreement = _verified(run, dense, samples, "dense TFLite")
     share = model.count_params() / max(1, dense.count_params())
     if _PAYS < share < 1:
         notes.append(
@@ -283,37 +286,47 @@ def _write_tflite(
             "stay, and odd widths are slower"
         )
         model = dense
-    direct = _DIRECT if batch == 1 else _DIRECT_IN_BATCHES
-    data, tried, found = safe_tflite(
-        model, form, samples, batch=batch, direct=direct
-    )
+    # What all ratios are to: the same network as TFLite has it by itself.
+    plain = convert(dense, batch=batch)
+    agreement = _verified(Runner(plain), dense, samples, "dense TFLite")
+    data, tried, found = _sparse(model, form, samples, batch)
     notes += [f"tflite: {note}" for note in tried]
-    speed: dict[str, dict[str, float]] = {}
-    if rounds:
-        one = [
-            np.asarray(array)[np.arange(batch or 1) % len(array)]
-            for array in keras.tree.flatten(samples)
-        ]
-        runners = {"dense": run, form: Runner(data)}
-        speed = latency(runners, one, rounds=rounds)
+    speed = _speeds({"dense": plain, form: data}, samples, batch, rounds)
+    if rounds and batch != 1:
+        one = {"dense": plain, form: data}
+        if batch is not None:
+            one = {
+                "dense": convert(dense, batch=1),
+                form: _sparse(model, form, samples, 1)[0],
+            }
+        for name, more in _speeds(one, samples, 1, rounds).items():
+            speed[name] |= {f"{k}_batch_1": v for k, v in more.items()}
     replace_file(path, data)
     base = sizes(plain)
     yield _entry(
-        "dense tflite", None, base, agreement, size_ratio=1.0,
-        **_speed(speed.get("dense")),
+        "dense tflite", None, base, agreement, size_ratio=1.0, **speed["dense"]
     )
     size = sizes(data)
     ratio = (base["raw"] or 0) / max(1, size["raw"] or 0)
-    yield _entry(
-        "tflite", path, size, found, size_ratio=ratio,
-        **_speed(speed.get(form)),
-    )
+    yield _entry("tflite", path, size, found, size_ratio=ratio, **speed[form])
 
 
-def _speed(measured: dict[str, float] | None) -> dict[str, float]:
-    if measured is None:
-        return {}
+def _sparse(model, form, samples, batch):
+    direct = _DIRECT if batch == 1 else _DIRECT_IN_BATCHES
+    return safe_tflite(model, form, samples, batch=batch, direct=direct)
+
+
+def _speeds(files, samples, batch, rounds) -> dict[str, dict[str, float]]:
+    """What files take for one run of a batch, side by side."""
+    if not rounds:
+        return {name: {} for name in files}
+    rows = np.arange(batch or ANY_BATCH)
+    x = [np.asarray(a)[rows % len(a)] for a in keras.tree.flatten(samples)]
+    runners = {name: Runner(data) for name, data in files.items()}
     return {
-        "microseconds": measured["median_seconds"] * 1e6,
-        "latency_ratio": measured["ratio"],
+        name: {
+            "microseconds": measured["median_seconds"] * 1e6,
+            "latency_ratio": measured["ratio"],
+        }
+        for name, measured in latency(runners, x, rounds=rounds).items()
     }

@@ -20,8 +20,11 @@ from tf_lottery.layers import named_variables
 from tf_lottery.report import density_percent
 from tf_lottery.report import save_figure
 
+# Examples per run with which a file that takes any number is timed.
+ANY_BATCH = 64
 _COLUMNS = (
-    "file", "bytes", "gzip", "zstd", "smaller", "faster", "error", "argmax",
+    "file", "bytes", "gzip", "zstd", "smaller", "faster", "at batch 1",
+    "error", "argmax",
 )
 
 
@@ -44,7 +47,8 @@ class ExportReport:
         notes: what was not done, or did not help, and why.
         entries: one per file: `format`, `path`, `raw`, `gzip` and `zstd`
             bytes, `error`, `argmax`, and of TFLite `size_ratio`,
-            `microseconds` and `latency_ratio` to the dense file.
+            `microseconds` per run and `latency_ratio` to the dense file;
+            the same with `_batch_1` of one example where `batch` is not 1.
     """
 
     form: str
@@ -123,6 +127,9 @@ class ExportReport:
 
     def __str__(self) -> str:
         rows = [_COLUMNS, *map(_cells, self.entries)]
+        # The columns of which there is anything to say.
+        shown = [i for i, c in enumerate(zip(*rows[1:])) if any(c)]
+        rows = [[row[i] for i in shown] for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = []
         if self.density is not None:
@@ -152,7 +159,7 @@ class ExportReport:
                 lines.append("-" * len(lines[-1]))
         lines += [
             f"smaller, faster: than the dense TFLite file, in {self.runtime}, "
-            f"batch {self.batch or 'any'}, one thread.",
+            f"batch {self.batch or f'any ({ANY_BATCH} timed)'}, one thread.",
             *(f"Note: {note}." for note in self.notes),
             "",
             self.recommendation(),
@@ -216,6 +223,7 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
         "" if zstd is None else f"{zstd:,}",
         times("size_ratio"),
         times("latency_ratio"),
+        times("latency_ratio_batch_1"),
         f"{entry['error']:.0e}",
         f"{entry['argmax']:.4f}",
     )
