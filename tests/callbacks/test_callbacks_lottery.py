@@ -82,9 +82,17 @@ CASES = {
     ),
 }
 
+ALWAYS = "adam, k=5", "scaled schedule, k=5", "averaged"
+
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ALWAYS))
+        for name in CASES
+    ],
+)
 def test_tickets_are_those_of_find_tickets(
     make, fit, recorder, same_tickets, same_model, name
 ):

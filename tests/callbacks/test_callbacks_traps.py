@@ -27,6 +27,7 @@ def search(make, fit, folder, epochs=9, **options):
     return lottery
 
 
+@pytest.mark.slow
 def test_a_level_that_patience_ended_stays_ended(
     make, fit, tmp_path, monkeypatch, same_tickets
 ):

@@ -52,7 +52,10 @@ def fill(model, rng):
             v.assign(rng.normal(size=v.shape) / 10)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n > 3)) for n in range(8)],
+)
 def test_every_file_agrees(seed):
     rng = np.random.default_rng(seed)
     model = random_model(rng)

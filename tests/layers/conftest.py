@@ -116,6 +116,8 @@ class Case:
     join: str = "one"
     # A case that runs the same code on smaller arrays.
     like: str = ""
+    # For time: one of its kind is always run.
+    slow: bool = False
 
     def dense(self, dtype="float32"):
         """The stock model; every weight has a value of its own."""
@@ -265,12 +267,18 @@ CASES = [
         (5, 4, 2),
     ),
     Case("Embedding", lambda: L.Embedding(7, 3, name="one"), (5,), "ids"),
-    Case("SimpleRNN", lambda: L.SimpleRNN(3, **R, name="one"), (4, 2)),
+    Case(
+        "SimpleRNN",
+        lambda: L.SimpleRNN(3, **R, name="one"),
+        (4, 2),
+        slow=True,
+    ),
     Case("LSTM", lambda: L.LSTM(3, **R, name="one"), (4, 2)),
     Case(
         "GRU",
         lambda: L.GRU(3, return_sequences=True, **R, name="one"),
         (4, 2),
+        slow=True,
     ),
     Case(
         "ConvLSTM1D",
@@ -352,7 +360,12 @@ CASES = [
     Case("own LSTM", lambda: OwnLSTM(3, **R, name="one"), (4, 2)),
     Case("own block", lambda: Block(3, name="one"), (4,)),
     Case("own built block", lambda: BuiltBlock(3, name="one"), (4,)),
-    Case("own late block", lambda: LateBlock(3, name="one"), (4,)),
+    Case(
+        "own late block",
+        lambda: LateBlock(3, name="one"),
+        (4,),
+        slow=True,
+    ),
 ]
 # Keras has it since 3.13.
 if hasattr(L, "ReversibleEmbedding"):
@@ -368,6 +381,7 @@ if hasattr(L, "ReversibleEmbedding"):
             lambda: L.ReversibleEmbedding(7, 3, tie_weights=False, name="one"),
             (5,),
             "reverse",
+            slow=True,
         ),
     ]
 
@@ -384,7 +398,7 @@ _SLOW = pytest.mark.slow
 
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
-        marks = {case.name: _SLOW for case in CASES if case.like}
+        marks = {c.name: _SLOW for c in CASES if c.like or c.slow}
         marks["own block"] = _WARNS
         everything = keras.backend.backend() == "tensorflow"
         metafunc.parametrize(

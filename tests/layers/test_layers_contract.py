@@ -264,7 +264,7 @@ def test_xla(case):
     "policy",
     [
         "mixed_bfloat16",
-        "mixed_float16",
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
         pytest.param("float64", marks=pytest.mark.slow),
         pytest.param("bfloat16", marks=pytest.mark.slow),
     ],
