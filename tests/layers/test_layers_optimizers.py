@@ -170,7 +170,7 @@ def in_order(name):
     return pytest.param(name, marks=[pytest.mark.slow] * slow + marks)
 
 
-each_case = pytest.mark.parametrize("name", map(in_order, CASES))
+each_case = pytest.mark.parametrize("name", [in_order(n) for n in CASES])
 
 
 def make(name):
@@ -344,7 +344,7 @@ def test_pruned_weights_stay_zero(name, model):
         assert moved[keep].mean() > 0.5
 
 
-@pytest.mark.parametrize("name", map(in_order, PLAIN))
+@pytest.mark.parametrize("name", [in_order(name) for name in PLAIN])
 def test_a_mask_from_the_start_keeps_slots_neutral(name, model):
     mask = random_mask(model)
     set_mask(model, mask)

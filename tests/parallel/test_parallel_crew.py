@@ -18,13 +18,22 @@ class Death(Exception):
     """Stands for Ray's error on a worker that died."""
 
 
+class OutOfMemory(Exception):
+    """Stands for Ray's error on one that it killed for its memory."""
+
+
 class FakeRay:
     """Calls are answered at once; `dies(key)` says which kill their worker."""
 
-    exceptions = types.SimpleNamespace(RayActorError=Death)
+    exceptions = types.SimpleNamespace(
+        RayActorError=Death, OutOfMemoryError=OutOfMemory
+    )
 
-    def __init__(self, dies, fails=lambda key: None):
-        self.dies, self.fails, self.killed = dies, fails, 0
+    def __init__(self, dies, fails=lambda key: None, how=Death):
+        self.dies, self.fails, self.how, self.killed = dies, fails, how, 0
+
+    # So often none is ready.
+    late = 0
 
     def remote(self, **_):
         return lambda cls: self
@@ -46,7 +55,7 @@ class FakeRay:
 
     def _answer(self, key):
         if self.dies(key):
-            raise Death("the memory ran out")
+            raise self.how("the memory ran out")
         error = self.fails(key)
         return Outcome([], "" if error else f"digest of {key}", error, "trace")
 
@@ -54,7 +63,8 @@ class FakeRay:
         return [{"Alive": True, "Resources": {"CPU": 2}}]
 
     def wait(self, calls, **_):
-        return calls[:1], calls[1:]
+        self.late -= 1
+        return ([], calls) if self.late >= 0 else (calls[:1], calls[1:])
 
     def get(self, call):
         return call()
@@ -110,15 +120,16 @@ def test_everything_is_trained_once(lines):
     assert lines == ["2 trainings at once, with 1 thread(s) each."]
 
 
+@pytest.mark.parametrize("how", [Death, OutOfMemory])
 @pytest.mark.parametrize("deaths", [1, 3])
-def test_a_training_may_lose_its_worker_three_times(lines, deaths):
+def test_a_training_may_lose_its_worker_three_times(lines, deaths, how):
     left = {KEYS[1]: deaths}
 
     def dies(key):
         left[key] = left.get(key, 0) - 1
         return left[key] >= 0
 
-    assert set(run(FakeRay(dies), KEYS, lines)) == set(KEYS)
+    assert set(run(FakeRay(dies, how=how), KEYS, lines)) == set(KEYS)
     told = [x for x in lines if "its worker died; it goes on" in x]
     assert len(told) == deaths and str(KEYS[1]) in told[0]
 
@@ -134,6 +145,19 @@ def test_a_worker_that_does_not_even_start(lines):
     ray = FakeRay(dies=lambda key: key is None)
     with pytest.raises(RuntimeError, match="died while it started; Ray says"):
         run(ray, KEYS, lines)
+
+
+def test_a_cluster_without_room_is_told_of(lines, monkeypatch):
+    monkeypatch.setattr(crew, "_PATIENCE", 0.0)
+    ray = FakeRay(dies=lambda key: False)
+    ray.late = 2
+    assert set(run(ray, KEYS, lines)) == set(KEYS)
+    told = [x for x in lines if x.startswith("No worker has started")]
+    assert told == [
+        "No worker has started within 0 s: the cluster may have no room for 2 "
+        "of 1 num_cpus, 0 num_gpus each. It is waited for; lower --parallel "
+        "otherwise."
+    ]
 
 
 def test_an_error_of_a_training_is_raised_with_its_trace(lines):
@@ -189,6 +213,13 @@ def test_a_gpu_is_shared_by_those_that_fit_on_it():
     ray = types.SimpleNamespace(nodes=lambda: [node, dead])
     assert start.shares(ray, 4)[1]["num_gpus"] == 0.5
     assert start.shares(ray, 1)[1]["num_gpus"] == 1
+
+
+def test_cores_are_counted_where_the_gpus_are():
+    sizes = {"CPU": 16}, {"CPU": 4, "GPU": 1}, {"CPU": 4, "GPU": 1}
+    nodes = [{"Alive": True, "Resources": size} for size in sizes]
+    ray = types.SimpleNamespace(nodes=lambda: nodes)
+    assert start.shares(ray, 2) == (4, {"num_cpus": 4, "num_gpus": 1})
 
 
 def module(monkeypatch, init, initialized=False):

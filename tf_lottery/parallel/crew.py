@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import math
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +27,8 @@ from tf_lottery.tickets import Key
 
 # So often the workers are asked how far they are, in seconds.
 _POLL = 0.5
+# After so many seconds without any worker, the user is told.
+_PATIENCE = 60.0
 # As often one training may lose its worker before the run ends.
 _DEATHS = 3
 
@@ -71,6 +75,9 @@ class _Crew:
         progress: report.Progress,
     ):
         self._ray = ray
+        # The second is no kind of the first.
+        errors = ray.exceptions
+        self._death = (errors.RayActorError, errors.OutOfMemoryError)
         self._trainings = trainings
         self._progress = progress
         # Of the whole plan, not of what is left: a run that goes on has the
@@ -93,6 +100,7 @@ class _Crew:
 
     def run(self, todo: list[Key], stopping: Callable[[], int]) -> None:
         self._waiting = sorted(todo, key=_urgency)
+        self._patience = time.monotonic() + _PATIENCE
         self._hire(min(self._size, len(todo)))
         try:
             while self._waiting or self._training():
@@ -115,6 +123,7 @@ class _Crew:
         )
         actor = self._ray.remote(concurrency_groups={"talk": 1})(Worker)
         actor = actor.options(**resources)
+        self._needs = resources
         for index in range(count):
             own = cores_of(index, cores) if self._local else []
             self._hires.append(
@@ -150,11 +159,21 @@ class _Crew:
     def _wait(self) -> None:
         ready, _ = self._ray.wait(list(self._busy), timeout=_POLL)
         self._listen()
+        if ready:
+            self._patience = math.inf
+        elif time.monotonic() > self._patience:
+            self._patience = math.inf
+            self._progress.line(
+                f"No worker has started within {_PATIENCE:.0f} s: the cluster "
+                f"may have no room for {self._size} of "
+                f"{', '.join(f'{v:g} {k}' for k, v in self._needs.items())} "
+                "each. It is waited for; lower --parallel otherwise."
+            )
         for call in ready:
             index, key = self._busy.pop(call)
             try:
                 outcome = self._ray.get(call)
-            except self._ray.exceptions.RayActorError as death:
+            except self._death as death:
                 self._bury(index, key, death)
                 continue
             self._idle.append(index)
@@ -209,7 +228,7 @@ class _Crew:
         ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
         for index in [i for i, c in self._asked.items() if c in ready]:
             call = self._asked.pop(index)
-            with contextlib.suppress(self._ray.exceptions.RayActorError):
+            with contextlib.suppress(*self._death):
                 key, steps, status = self._ray.get(call)
                 if key is None:
                     continue

@@ -121,6 +121,8 @@ def shares(ray: Any, size: int) -> tuple[int, dict[str, float]]:
         size: number of workers, which are to find room at the same time.
     """
     nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    # A worker lives on one machine: where there are GPUs, on one with some.
+    nodes = [node for node in nodes if node.get("GPU")] or nodes
     counts = [int(node.get("CPU", 0)) for node in nodes]
     fitting = [
         threads
