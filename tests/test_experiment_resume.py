@@ -1,5 +1,6 @@
 """Again, further, beside, after a kill: the same bytes, and no step twice."""
 
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,10 @@ import time
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery import data
 from tf_lottery import train
+from tf_lottery.tickets import RunDirectory
+from tf_lottery.tickets.verify import json_digest
 
 
 @pytest.fixture
@@ -148,6 +152,38 @@ def test_what_was_made_from_another_ticket_is_redone(
     assert again().status == 0
     assert [level for level, _ in trainings] == [1, 2]
     assert content(copied) == content(whole.path)
+
+
+def test_rows_of_what_was_made_from_another_ticket_are_left_out(copied):
+    everything = RunDirectory(str(copied)).rows()
+    assert len(everything) == 5
+    path = copied / "replicate_0" / "main" / "level_01" / "level.json"
+    summary = json.loads(path.read_text())
+    del summary["sha256"]
+    summary["files"]["ticket/ticket.json"] = "0" * 64
+    summary["sha256"] = json_digest(summary)
+    path.write_text(json.dumps(summary))
+    rows = RunDirectory(str(copied)).rows()
+    assert [(row["branch"], row["level"]) for row in rows] == [
+        ("main", 0), ("main", 1)
+    ]
+
+
+def test_another_version_of_the_data_is_refused(again, copied, monkeypatch):
+    real = data.describe
+
+    def newer(*arguments, **how):
+        return dataclasses.replace(real(*arguments, **how), source="digits 2")
+
+    monkeypatch.setattr(data, "describe", newer)
+    assert again("--plan").status == 0
+    done = again("--levels=3")
+    assert done.status == 1
+    assert done.err.splitlines()[-1] == (
+        "Error: `dataset` must be the one that the run began with. Received: "
+        "digits 2, but the levels there are of scikit-learn digits. Prepare "
+        "that version, or choose another output_dir."
+    )
 
 
 def test_results_are_rebuilt_from_the_levels(again, copied, whole):

@@ -71,6 +71,11 @@ def test_objects_are_written_read_listed_and_removed(store):
     assert not paths.is_file(file)
 
 
+def test_listings_are_asked_for_anew(store):
+    paths.names_in(RUNS)
+    assert fsspec.config.conf["s3"]["use_listings_cache"] is False
+
+
 def test_an_error_of_the_reader_is_not_the_stores(store):
     paths.write_object(f"{RUNS}/x", b"")
     with pytest.raises(ValueError, match="of the reader"):

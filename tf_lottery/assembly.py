@@ -56,8 +56,9 @@ def identify(
 ) -> dict[str, Any]:
     """Returns what identifies an experiment: the values of config.json.
 
-    A ticket to start from and a model of the user's own count by content: an
-    edited model is another experiment.
+    A ticket to start from counts by its content, and a model of the user's own
+    by its layers with their options: one with other layers is another
+    experiment. The code inside a layer's class is not looked at.
 
     Args:
         config: resolved.
@@ -97,6 +98,25 @@ def provenance(
         "num_classes": info.num_classes,
         "source": info.source,
     }
+
+
+def check_source(ticket: Ticket, info: data.DataInfo) -> None:
+    """Checks that a ticket is of the data that are here now.
+
+    Args:
+        ticket: of a level that is to be gone on from.
+        info: of the data.
+
+    Raises:
+        ValueError: another version of the data set is installed.
+    """
+    source = ticket.config.get("source")
+    if source != info.source:
+        raise ValueError(
+            "`dataset` must be the one that the run began with. Received: "
+            f"{info.source}, but the levels there are of {source}. Prepare "
+            "that version, or choose another output_dir."
+        )
 
 
 def load_start(config: Config) -> Ticket | None:

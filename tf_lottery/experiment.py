@@ -204,9 +204,9 @@ class Experiment:
         elif self._todo and self._trainer:
             # It has read the data: until then a signal ends all at once.
             with self._stop_signals() as self._stopping:
-                for replicate in self.plan.replicates:
-                    self._run_main(replicate)
-                    self._run_branches(replicate)
+                for key in self.plan.keys:
+                    if not self.is_finished(key):
+                        self._train_and_record(key)
         self._workers.agree(self._finish)
         return load_results(self.run_dir)
 
@@ -248,23 +248,25 @@ class Experiment:
         if key.parent is not None:
             self.record.note(key.parent, parent)
         with self._stop_signals() as self._stopping:
-            if key.branch == MAIN:
-                ticket = next(self._search(key.replicate, key.level))
-            else:
-                ticket = self._control(key)
-        return self._save(key, ticket)
+            return self._train_and_save(key)
 
-    def _run_main(self, replicate: int) -> None:
-        """The search; what is finished is passed over."""
-        tickets = None
-        for level in range(self.config.levels + 1):
-            key = Key(replicate, MAIN, level)
-            if self.is_finished(key):
-                tickets = None
-                continue
-            if tickets is None:
-                tickets = self._search(replicate, level)
-            self._keep(key, next(tickets))
+    def _train_and_record(self, key: Key) -> None:
+        self.record.finish(key, self._train_and_save(key))
+        if number := max(self._workers.exchange(self._stopping())):
+            raise train.Stopped(number, self._last_step, saved=False)
+
+    def _train_and_save(self, key: Key) -> str:
+        if key.branch == MAIN:
+            ticket = next(self._search(key.replicate, key.level))
+        else:
+            ticket = self._control(key)
+        costs = self._columns(
+            ticket.mask, steps=ticket.metrics["train_steps"]
+        )
+        row = make_row(key, ticket, self._trainer.seconds, costs)
+        digest = self.record.save(key, ticket, self._trainer.rows, row)
+        self._progress.line(tell_row(row))
+        return digest
 
     def _search(self, replicate: int, level: int) -> Iterator[Ticket]:
         """The tickets of a replicate from a level on."""
@@ -277,6 +279,7 @@ class Experiment:
             )
         else:
             resume = self._store.load(Key(replicate, MAIN, level - 1))
+            assembly.check_source(resume, self.info)
         return search.find_tickets(
             self._model,
             functools.partial(self._train, replicate, MAIN),
@@ -290,13 +293,6 @@ class Experiment:
             resume=resume,
             **self._rates,
         )
-
-    def _run_branches(self, replicate: int) -> None:
-        for key in self.plan.keys:
-            if key.replicate != replicate or key.branch == MAIN:
-                continue
-            if not self.is_finished(key):
-                self._keep(key, self._control(key))
 
     def _control(self, key: Key) -> Ticket:
         """Trains a control, on the data order of its ticket."""
@@ -331,6 +327,10 @@ class Experiment:
         self, replicate: int, branch: str, model, *, level: int, **how: Any
     ) -> dict[str, Any]:
         self._key = Key(replicate, branch, level)
+        # Before, so that no training is lost to a model it cannot count.
+        self._columns = functools.partial(
+            self._meter.columns, batch_size=self.config.batch_size
+        )
         self._last_step = how["start_step"]
         fine = self.config.retrain == "fine_tune" and branch == MAIN
         checkpoint = assembly.make_checkpoint(
@@ -360,23 +360,6 @@ class Experiment:
                     f"r{self._key.replicate} {self._key.branch} "
                     f"L{self._key.level} step {step} val {row.accuracy:.1%}"
                 )
-
-    def _save(self, key: Key, ticket: Ticket) -> str:
-        """Writes a finished training; returns its ticket's digest."""
-        costs = self._meter.columns(
-            ticket.mask,
-            steps=ticket.metrics["train_steps"],
-            batch_size=self.config.batch_size,
-        )
-        row = make_row(key, ticket, self._trainer.seconds, costs)
-        digest = self.record.save(key, ticket, self._trainer.rows, row)
-        self._progress.line(tell_row(row))
-        return digest
-
-    def _keep(self, key: Key, ticket: Ticket) -> None:
-        self.record.finish(key, self._save(key, ticket))
-        if number := max(self._workers.exchange(self._stopping())):
-            raise train.Stopped(number, self._last_step, saved=False)
 
     def is_finished(self, key: Key) -> bool:
         """Whether a training is finished, its parent being so."""

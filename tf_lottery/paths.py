@@ -192,6 +192,7 @@ def _remote(path: str) -> Iterator[Any]:
     """The address; whatever a store's client raises comes as an OSError."""
     from etils import epath
 
+    _list_anew(path)
     try:
         yield epath.Path(os.fspath(path))
     except OSError as error:
@@ -201,6 +202,16 @@ def _remote(path: str) -> Iterator[Any]:
     # TensorFlow's, fsspec's and the stores' own kinds of errors.
     except Exception as error:
         raise _as_os_error(error, path) from error
+
+
+def _list_anew(path: str) -> None:
+    """Has fsspec, where it serves, keep no listings: others write there too."""
+    with contextlib.suppress(ImportError):
+        import fsspec.config
+
+        scheme = path.partition("://")[0]
+        store = fsspec.config.conf.setdefault(scheme, {})
+        store.setdefault("use_listings_cache", False)
 
 
 def _as_os_error(error: Exception, path: str) -> OSError:

@@ -378,31 +378,3 @@ def test_a_subclassed_model(make, fit, subclassed):
         rounds = [n - round(0.2 * n) for n in before.values()]
         kept = kept or [sum(before.values()), sum(rounds)]
         assert [ticket.mask.kept for ticket in lottery.tickets] == kept
-
-
-@pytest.mark.any_backend
-def test_a_generator_and_a_metric_of_several_values(make, data, tmp_path):
-    x, y = data
-
-    def batches():
-        while True:
-            for i in range(0, 48, 8):
-                yield x[i : i + 8], np.eye(3, dtype="float32")[y[i : i + 8]]
-
-    model = make()
-    model.compile(
-        "adam", keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.F1Score()], jit_compile=False,
-    )
-    lottery = LotteryTicket(
-        np.int64(1), "1ep", output_dir=tmp_path / "search", seed=np.int64(3),
-        criterion="random",
-    )
-    model.fit(
-        batches(), steps_per_epoch=6, epochs=2, verbose=0, shuffle=False,
-        callbacks=lottery,
-    )
-    for row, ticket in zip(lottery.history, lottery.tickets):
-        assert len(row["epochs"][0]["f1_score"]) == 3
-        assert ticket.metrics["f1_score"] == row["epochs"][0]["f1_score"]
-    assert len(lottery.tickets) == 2

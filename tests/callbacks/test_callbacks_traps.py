@@ -204,3 +204,31 @@ def test_a_search_that_has_ended_is_told_from_one_that_has_not(
     fit(make(), [other], 2)
     with pytest.raises(ValueError, match="whose search has ended"):
         fit(make(), [LotteryTicket(1, "1ep", output_dir=tmp_path / "done")], 2)
+
+
+@pytest.mark.any_backend
+def test_a_generator_and_a_metric_of_several_values(make, data, tmp_path):
+    x, y = data
+
+    def batches():
+        while True:
+            for i in range(0, 48, 8):
+                yield x[i : i + 8], np.eye(3, dtype="float32")[y[i : i + 8]]
+
+    model = make()
+    model.compile(
+        "adam", keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.F1Score()], jit_compile=False,
+    )
+    lottery = LotteryTicket(
+        np.int64(1), "1ep", output_dir=tmp_path / "search", seed=np.int64(3),
+        criterion="random",
+    )
+    model.fit(
+        batches(), steps_per_epoch=6, epochs=2, verbose=0, shuffle=False,
+        callbacks=lottery,
+    )
+    for row, ticket in zip(lottery.history, lottery.tickets):
+        assert len(row["epochs"][0]["f1_score"]) == 3
+        assert ticket.metrics["f1_score"] == row["epochs"][0]["f1_score"]
+    assert len(lottery.tickets) == 2

@@ -116,7 +116,6 @@ class Case:
     join: str = "one"
     # A case that runs the same code on smaller arrays.
     like: str = ""
-    # For time: one of its kind is always run.
     slow: bool = False
 
     def dense(self, dtype="float32"):
@@ -203,6 +202,8 @@ class Case:
 
 # The default, "orthogonal", cannot be drawn in bfloat16.
 R = dict(recurrent_initializer="glorot_uniform")
+# Left to the slow tests, for time: one of its kind is always run.
+SLOW = dict(slow=True)
 CASES = [
     Case(
         "Dense",
@@ -267,18 +268,13 @@ CASES = [
         (5, 4, 2),
     ),
     Case("Embedding", lambda: L.Embedding(7, 3, name="one"), (5,), "ids"),
-    Case(
-        "SimpleRNN",
-        lambda: L.SimpleRNN(3, **R, name="one"),
-        (4, 2),
-        slow=True,
-    ),
+    Case("SimpleRNN", lambda: L.SimpleRNN(3, **R, name="one"), (4, 2), **SLOW),
     Case("LSTM", lambda: L.LSTM(3, **R, name="one"), (4, 2)),
     Case(
         "GRU",
         lambda: L.GRU(3, return_sequences=True, **R, name="one"),
         (4, 2),
-        slow=True,
+        **SLOW,
     ),
     Case(
         "ConvLSTM1D",
@@ -360,12 +356,7 @@ CASES = [
     Case("own LSTM", lambda: OwnLSTM(3, **R, name="one"), (4, 2)),
     Case("own block", lambda: Block(3, name="one"), (4,)),
     Case("own built block", lambda: BuiltBlock(3, name="one"), (4,)),
-    Case(
-        "own late block",
-        lambda: LateBlock(3, name="one"),
-        (4,),
-        slow=True,
-    ),
+    Case("own late block", lambda: LateBlock(3, name="one"), (4,), **SLOW),
 ]
 # Keras has it since 3.13.
 if hasattr(L, "ReversibleEmbedding"):
@@ -381,24 +372,18 @@ if hasattr(L, "ReversibleEmbedding"):
             lambda: L.ReversibleEmbedding(7, 3, tie_weights=False, name="one"),
             (5,),
             "reverse",
-            slow=True,
+            **SLOW,
         ),
     ]
 
 
 # Keras' own remark on loading such a layer, for the stock one as well.
-_WARNS = pytest.mark.filterwarnings(
-    "ignore:.build... was called on layer 'one'"
-)
-
-
-# Its code is another case's, at another rank or inside another layer.
-_SLOW = pytest.mark.slow
+_WARNS = pytest.mark.filterwarnings("ignore:.build... was called on layer .one")
 
 
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
-        marks = {c.name: _SLOW for c in CASES if c.like or c.slow}
+        marks = {c.name: pytest.mark.slow for c in CASES if c.like or c.slow}
         marks["own block"] = _WARNS
         everything = keras.backend.backend() == "tensorflow"
         metafunc.parametrize(

@@ -21,6 +21,7 @@ X = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 16)
 # Not Keras' own, so that a default written down here would be seen.
 START = 0.25
+FILLED = {"initial_accumulator_value": START}
 
 # Case: class of keras.optimizers, learning rate, arguments.
 PLAIN = {
@@ -40,23 +41,17 @@ PLAIN = {
     "lion": ("Lion", 0.01, {}),
     "lamb": ("Lamb", 0.05, {}),
     "adadelta": ("Adadelta", 0.5, {}),
-    "adagrad": ("Adagrad", 0.1, {"initial_accumulator_value": START}),
-    "ftrl": ("Ftrl", 0.1, {"initial_accumulator_value": START}),
+    "adagrad": ("Adagrad", 0.1, FILLED),
+    "ftrl": ("Ftrl", 0.1, FILLED),
     "ftrl_l1_l2": (
         "Ftrl", 0.1,
         {
-            "initial_accumulator_value": START,
-            "l1_regularization_strength": 0.0005,
+            **FILLED, "beta": 0.1, "l1_regularization_strength": 0.0005,
             "l2_regularization_strength": 0.1,
-            "beta": 0.1,
         },
     ),
     "ftrl_shrinkage": (
-        "Ftrl", 0.1,
-        {
-            "initial_accumulator_value": START,
-            "l2_shrinkage_regularization_strength": 0.1,
-        },
+        "Ftrl", 0.1, {**FILLED, "l2_shrinkage_regularization_strength": 0.1}
     ),
     "adafactor": ("Adafactor", 0.1, {}),
     "adafactor_absolute": ("Adafactor", 0.1, {"relative_step": False}),
@@ -129,14 +124,8 @@ _MANY = ("decay", "clipvalue", "overwrite", "accumulation")
 CASES |= {
     f"scaled {'+'.join(arguments)}": (scaled, *arguments)
     for arguments in (
-        ("momentum",),
-        ("adagrad",),
-        ("nadam", "schedule"),
-        ("adafactor",),
-        ("muon",),
-        ("schedule_free",),
-        ("adam", *_MANY),
-        ("ftrl", *_MANY),
+        ("momentum",), ("adagrad",), ("nadam", "schedule"), ("adafactor",),
+        ("muon",), ("schedule_free",), ("adam", *_MANY), ("ftrl", *_MANY),
     )
     if arguments[0] in PLAIN
 }
@@ -154,8 +143,7 @@ if hasattr(optimizers, "MultiOptimizer"):
         lambda: optimizers.LossScaleOptimizer(several("adagrad", "momentum")),
     )
 
-# Slow for time: bundles, and what another case computes with one option more.
-# Every class, every option and every kind of wrapper is among the others.
+# For time: what another case computes with one option more.
 PLAINER = {
     "sgd", "nesterov", "amsgrad", "rmsprop", "rmsprop_momentum", "ftrl",
     "ftrl_shrinkage", "adafactor", "muon_excluding", "schedule_free",
@@ -164,10 +152,11 @@ PLAINER = {
 
 
 def in_order(name):
-    slow = name.count("+") > 1 or name in PLAINER or name[:9] == "momentum+"
+    many = name.count("+") > 1
+    slow = many or name in PLAINER or name[:9] == "momentum+"
     # Where every step is compiled, bundles would take minutes.
-    marks = [] if name.count("+") > 1 else [any_backend]
-    return pytest.param(name, marks=[pytest.mark.slow] * slow + marks)
+    marks = [pytest.mark.slow] * slow + [any_backend] * (not many)
+    return pytest.param(name, marks=marks)
 
 
 each_case = pytest.mark.parametrize("name", [in_order(n) for n in CASES])
@@ -357,11 +346,11 @@ def test_a_mask_from_the_start_keeps_slots_neutral(name, model):
 @pytest.mark.parametrize(
     "name",
     [
-        "adam", "momentum+overwrite", "adam+accumulation", "scaled adagrad",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("adamw", "nesterov", "rmsprop_centered", "ftrl")
-        ),
+        in_order(name)
+        for name in (
+            "adam", "nesterov", "ftrl", "momentum+overwrite",
+            "adam+accumulation", "scaled adagrad", "adamw", "rmsprop_centered",
+        )
     ],
 )
 def test_pruned_weights_stay_zero_in_compiled_steps(name, model):

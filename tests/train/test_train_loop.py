@@ -1,6 +1,7 @@
 """What a training does besides its arithmetic: state, rows, errors."""
 
 import re
+import types
 
 import keras
 import numpy as np
@@ -12,8 +13,10 @@ from tf_lottery import get_mask
 from tf_lottery import seeds
 from tf_lottery import set_mask
 from tf_lottery.layers import get_state
+from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import set_state
 from tf_lottery.train import Evaluation
+from tf_lottery.train import loop as loop_module
 from tf_lottery.train import summarize
 
 
@@ -302,3 +305,41 @@ def test_evaluations_far_apart_cost_no_memory(make_net, make_trainer):
     trainer = make_trainer(model, steps=4, eval_every=Step(10**12))
     trainer(model, level=0, seed=0)
     assert sorted({row.step for row in trainer.rows}) == [0, 4]
+
+
+def test_a_constraint_that_moves_zeros_leaves_pruned_weights_at_0(
+    make_net, make_trainer
+):
+    @keras.saving.register_keras_serializable("tests_loop")
+    class Centred(keras.constraints.Constraint):
+        def __call__(self, w):
+            return w - keras.ops.mean(w)
+
+    net = make_net(kernel_constraint=Centred())
+    trainer = make_trainer(net)
+    raw, mask = next(iter(masked_kernels(net).values()))
+    trainer(net, level=0, seed=0)
+    # Raw: the loop computes with these, and not with their masked product.
+    pruned = ~np.asarray(mask, bool)
+    assert pruned.any() and not np.asarray(raw)[pruned].any()
+    assert np.asarray(raw)[~pruned].all()
+
+
+def test_compiling_is_no_part_of_a_trainings_time(
+    make_net, make_trainer, monkeypatch
+):
+    trainer, calls = make_trainer(make_net()), []
+    run, clock = trainer._run, [0.0]
+
+    def slow(x, y, order, rates, count, start, key):
+        # The first call compiles.
+        clock[0] += 1.0 if calls else 100.0
+        calls.append(int(count))
+        return run(x, y, order, rates, count, start, key)
+
+    monkeypatch.setattr(trainer, "_run", slow)
+    fake = types.SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr(loop_module, "time", fake)
+    trainer(trainer.model, level=0, seed=0)
+    assert calls[0] == 0 and sum(calls) == trainer.train_steps
+    assert trainer.seconds == len(calls) - 1

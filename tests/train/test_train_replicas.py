@@ -10,6 +10,7 @@ from tf_lottery.layers import get_state
 from tf_lottery.layers import set_state
 from tf_lottery.train.replicas import ReplicaCheck
 from tf_lottery.train.replicas import Table
+from tf_lottery.train.steps import _statistics
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +152,10 @@ def test_a_table_has_a_row_of_every_replica(strategy):
     found = table(lambda replica: [replica + 1, 7])
     assert found.tolist() == [[1, 7], [2, 7]]
     assert table(lambda replica: [replica, -7]).tolist() == [[0, -7], [1, -7]]
+
+
+def test_weights_of_a_frozen_layer_are_no_statistics(make_net):
+    model = make_net(keras.layers.BatchNormalization(name="norm"))
+    model.get_layer("hidden").trainable = False
+    names = [v.name for v in _statistics(model)]
+    assert names == ["moving_mean", "moving_variance"]

@@ -129,7 +129,7 @@ class ExportReport:
         rows = [_COLUMNS, *map(_cells, self.entries)]
         # The columns of which there is anything to say.
         shown = [i for i, c in enumerate(zip(*rows[1:])) if any(c)]
-        rows = [[row[i] for i in shown] for row in rows]
+        rows = [tuple(row[i] for i in shown) for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = []
         if self.density is not None:

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 
 from tf_lottery.models.initial import check_init
+from tf_lottery.models.output import gives_probabilities
 from tf_lottery.models.registry import MODELS
 from tf_lottery.models.registry import build_model
 from tf_lottery.models.registry import check_model
@@ -23,5 +24,6 @@ __all__ = [
     "check_init",
     "check_model",
     "clean_names",
+    "gives_probabilities",
     "register",
 ]

@@ -16,6 +16,7 @@ import keras
 from tf_lottery.layers import walk
 from tf_lottery.layers import why_not_copied
 from tf_lottery.models import scope
+from tf_lottery.models.output import gives_probabilities
 
 # What TensorFlow takes as the name of a scope.
 _SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
@@ -198,12 +199,8 @@ def _check_fit(
             f"{_text(inputs)} to {_text(outputs)}. Change the function, or "
             "let it take (input_shape, num_classes)."
         )
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    if (
-        isinstance(last, keras.layers.Softmax)
-        or activation is keras.activations.softmax
-    ):
+    if gives_probabilities(model):
+        last = model.layers[-1]
         raise ValueError(
             "`model` must give logits. Received: "
             f"model={name!r}, whose last layer {last.name!r} is a softmax. "

@@ -271,12 +271,30 @@ class RunDirectory:
         return ticket
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the rows of results.csv from every level.json there."""
-        keys = sorted(
-            self._keys(), key=lambda k: (k.replicate, k.branch, k.level)
-        )
-        summaries = (self._summary(key, quiet=True) for key in keys)
-        return [dict(s["row"]) for s in summaries if s is not None]
+        """Returns the rows of results.csv from every level.json there.
+
+        One that was made from another ticket than the one there now is left
+        out, with what was made from it.
+        """
+        found = {
+            key: summary
+            for key in self._keys()
+            if (summary := self._summary(key, quiet=True))
+        }
+
+        def holds(key: Key | None, digest: str) -> bool:
+            """Whether a training holds, and its ticket is this one."""
+            if key is None:
+                return not digest
+            summary = found.get(key)
+            return (
+                summary is not None
+                and digest in ("", summary["files"][_TICKET])
+                and holds(key.parent, summary["parent"])
+            )
+
+        keys = sorted(found, key=lambda k: (k.replicate, k.branch, k.level))
+        return [dict(found[k]["row"]) for k in keys if holds(k, "")]
 
     def _keys(self) -> Iterator[Key]:
         for replicate in _numbered(self.path, "replicate_"):

@@ -17,6 +17,7 @@ from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import set_state
+from tf_lottery.models import gives_probabilities
 from tf_lottery.train.checkpoint import Checkpoint
 from tf_lottery.train.checkpoint import Snapshot
 from tf_lottery.train.evaluate import Evaluation
@@ -125,7 +126,7 @@ class Trainer:
         # How long a step takes shows in the first call, of one step.
         self._call_steps = 1
         self._loss = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=not _gives_probabilities(model), reduction=None
+            from_logits=not gives_probabilities(model), reduction=None
         )
         with self._strategy.scope():
             self._optimizer = make_optimizer(
@@ -220,6 +221,10 @@ class Trainer:
         self.rows: list[Evaluation] = []
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
+        if step < self.train_steps:
+            # Compiles, where that is not done yet: the first training's time
+            # would seem longer than the others'.
+            self._call(0, step, step + 1, seed, False)
         started = time.monotonic()
         snapshot = None
         if checkpoint:
@@ -360,6 +365,10 @@ class Trainer:
         Returns:
             The mean training loss of these steps.
         """
+        total = self._call(stop - start, start, stop, seed, last_rate)
+        return float(total) / (stop - start)
+
+    def _call(self, count: int, start, stop, seed, last_rate) -> tf.Tensor:
         # Padded to one length, so that one compiled loop serves all calls.
         rates = np.zeros(self._feed.length, np.float32)
         last = self.train_steps - 1
@@ -368,14 +377,13 @@ class Trainer:
             total=self.train_steps,
             steps_per_epoch=self.steps_per_epoch,
         )
-        total = self._run(
+        return self._run(
             *self._feed(start, stop, seed),
             tf.constant(rates),
-            tf.constant(stop - start),
+            tf.constant(count),
             tf.constant(start),
             tf.constant(seeds.derive(seed, "augment")),
         )
-        return float(total) / (stop - start)
 
 
 def _check_finite(loss: float, name: str, level: int, when: str) -> None:
@@ -385,13 +393,3 @@ def _check_finite(loss: float, name: str, level: int, when: str) -> None:
             f"{level} {when}. Lower --learning_rate, or add --warmup; finished "
             "levels are kept."
         )
-
-
-def _gives_probabilities(model: keras.Model) -> bool:
-    last = model.layers[-1]
-    if isinstance(last, keras.Model):
-        return _gives_probabilities(last)
-    activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or (
-        activation is keras.activations.softmax
-    )

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import raw_kernels
+from tf_lottery.layers import walk
 from tf_lottery.train.normalization import fused_normalization
 
 
@@ -61,6 +62,12 @@ def compile_steps(
     weights = model.trainable_variables
     by_weight = {id(raw): mask for raw, mask in masked_kernels(model).values()}
     masks = [by_weight.get(id(w)) for w in weights]
+    # One that Keras projects after the update may not stay 0 where it was.
+    constrained = [
+        (w, mask)
+        for w, mask in zip(weights, masks)
+        if mask is not None and w.constraint is not None
+    ]
     statistics = _statistics(model)
     # XLA fuses the operations of Keras' normalisation by itself.
     normalization: Callable = contextlib.nullcontext
@@ -96,6 +103,8 @@ def compile_steps(
             for g, w, mask in zip(gradients, weights, masks)
         ]
         optimizer.apply(gradients, weights)
+        for weight, mask in constrained:
+            weight.assign(weight.value * tf.cast(mask.value, weight.dtype))
 
     if jit == "update":
         update = tf.function(update, jit_compile=True)
@@ -142,10 +151,16 @@ def _complete(gradient, weight, mask, decay):
 
 
 def _statistics(model):
-    """What layers count themselves: the moving averages of normalisation."""
-    masks = {id(mask) for _, mask in masked_kernels(model).values()}
+    """What layers count themselves: the moving averages of normalisation.
+
+    Weights of a frozen layer are none: they are the same everywhere, and their
+    mean would round.
+    """
+    others = {id(mask) for _, mask in masked_kernels(model).values()}
+    for layer in (model, *walk(model)):
+        others |= {id(v) for v in layer._trainable_variables}
     return [
         v
         for v in model.non_trainable_variables
-        if id(v) not in masks and tf.as_dtype(v.dtype).is_floating
+        if id(v) not in others and tf.as_dtype(v.dtype).is_floating
     ]
