@@ -1,5 +1,7 @@
 """The contract of every pruner, one table over the whole registry."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -14,10 +16,21 @@ from tf_lottery.pruners import PRUNERS
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import prune
 from tf_lottery.pruners import scores
+from tf_lottery.pruners.gradients import generators
 
 layers = keras.layers
-# Pruners whose masks depend on the seed; the others must not.
+# Pruners whose masks depend on the seed; and those whose masks do where the
+# model has random layers. The others must not.
 SEEDED = {"random"}
+TRAINING = {"snip", "iterative_snip", "force", "grasp"}
+CALLING = TRAINING | {"fisher", "synflow"}
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    """Two rounds have masks on trial between them."""
+    for pruner in PRUNERS.values():
+        monkeypatch.setattr(pruner, "rounds", min(2, pruner.rounds))
 
 
 def sequential():
@@ -51,14 +64,15 @@ EVERY = pytest.mark.parametrize("pruner", list(PRUNERS))
 EACH = pytest.mark.parametrize("model", MODELS)
 
 
-def make_model(name, part=0.8):
-    """A masked model that has trained, under a random mask."""
+@functools.lru_cache(maxsize=None)
+def make_model(name, copy=0):
+    """A masked model that has trained, under a random mask; kept for all."""
     keras.utils.set_random_seed(0)
     model = mask_model(MODELS[name]())
     rng = np.random.default_rng(1)
     set_mask(
         model,
-        {k: rng.random(m.shape) < part for k, m in get_mask(model).items()},
+        {k: rng.random(m.shape) < 0.8 for k, m in get_mask(model).items()},
     )
     x, y = data(model)
     model.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=True)
@@ -68,8 +82,8 @@ def make_model(name, part=0.8):
 
 def data(model):
     rng = np.random.default_rng(2)
-    x = rng.normal(size=(8, *model.input_shape[1:])).astype("float32")
-    return x, rng.integers(0, 3, 8)
+    x = rng.normal(size=(5, *model.input_shape[1:])).astype("float32")
+    return x, rng.integers(0, 3, 5)
 
 
 def loss(y, outputs):
@@ -78,10 +92,25 @@ def loss(y, outputs):
     )
 
 
-def make_context(model, keep, seed=0):
+def make_given(model):
+    """All that a criterion may need."""
     x, y = data(model)
+    rng = np.random.default_rng(3)
+    initial = {
+        k: v + rng.normal(size=v.shape) for k, v in get_state(model).items()
+    }
+    return dict(x=x, y=y, loss=loss, initial=initial)
+
+
+def make_context(model, keep, seed=0):
     return PruningContext(
-        model, keep, seed, x=x, y=y, loss=loss, collapse="floor"
+        model,
+        keep,
+        seed,
+        collapse="floor",
+        # A whole batch and a part of one.
+        batch_size=3,
+        **make_given(model),
     )
 
 
@@ -90,7 +119,14 @@ def everything(model):
         **get_state(model),
         **{f"{k} mask": m for k, m in get_mask(model).items()},
         **{v.path: np.array(np.asarray(v)) for v in model.optimizer.variables},
-        "training": [layer.trainable for layer in model.layers],
+        "layers": [
+            (
+                layer.trainable,
+                layer.dtype_policy.name,
+                getattr(layer, "activation", None),
+            )
+            for layer in (model, *model.layers)
+        ],
     }
 
 
@@ -106,17 +142,17 @@ def check_same(one, other):
 def test_exact_count_and_subset(pruner, model, scope):
     model = make_model(model)
     before = get_mask(model)
-    for keep in (
-        target_counts(before, 0.6, scope),
-        PruningRates(scope, 0.2).keep(before),
-    ):
-        mask = PRUNERS[pruner].find_mask(make_context(model, keep))
-        assert mask.is_subset_of(before)
-        assert list(mask) == list(before)
-        if scope == "global":
-            assert mask.kept == keep
-        else:
-            assert mask.kept_by_path == keep
+    keep = target_counts(before, 0.6, scope)
+    if scope == "layerwise":
+        # The same as uniform, but for a rate of what is left.
+        keep = PruningRates(scope, 0.2).keep(before)
+    mask = PRUNERS[pruner].find_mask(make_context(model, keep))
+    assert mask.is_subset_of(before)
+    assert list(mask) == list(before)
+    if scope == "global":
+        assert mask.kept == keep
+    else:
+        assert mask.kept_by_path == keep
 
 
 @EVERY
@@ -127,20 +163,53 @@ def test_the_model_is_left_as_it_was(pruner, model):
     keep = get_mask(model).kept // 2
     PRUNERS[pruner].find_mask(make_context(model, keep))
     check_same(everything(model), before)
-    x, y = data(model)
-    scores(model, pruner, x=x, y=y, loss=loss)
+    scores(model, pruner, **make_given(model))
     check_same(everything(model), before)
+
+
+@pytest.mark.parametrize("pruner", [p for p in PRUNERS if p in CALLING])
+@EACH
+def test_an_error_leaves_the_model_as_it_was(pruner, model, monkeypatch):
+    model = make_model(model)
+    before = everything(model)
+    context = make_context(model, get_mask(model).kept // 2)
+    calls = []
+    call = layers.Dense.call
+
+    def count(self, inputs, *args, **kwargs):
+        calls.append(inputs)
+        if len(calls) == last:
+            raise FloatingPointError("in the middle")
+        return call(self, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(layers.Dense, "call", count)
+    last = None
+    PRUNERS[pruner].find_mask(context)
+    # In the first round, in one between and in the last.
+    for last in (1, len(calls) // 2, len(calls)):
+        calls.clear()
+        with pytest.raises(FloatingPointError, match="in the middle"):
+            PRUNERS[pruner].find_mask(context)
+        check_same(everything(model), before)
 
 
 @EVERY
 @EACH
 def test_a_pure_function_of_the_seed(pruner, model):
-    one, two = make_model(model), make_model(model)
+    drops = model != "functional"
+    one, two = make_model(model), make_model(model, copy=1)
     keep = get_mask(one).kept // 2
     first = PRUNERS[pruner].find_mask(make_context(one, keep, seed=5))
-    # Neither the process' generators nor an earlier call matter.
+    # Neither the process' generators nor an earlier call matter, nor do the
+    # states of the model's own generators.
     keras.utils.set_random_seed(123)
+    states = [(v, np.array(v)) for v in generators(one)]
+    assert bool(states) == drops
+    for variable, state in states:
+        variable.assign(state + 1)
     again = PRUNERS[pruner].find_mask(make_context(one, keep, seed=5))
+    for variable, state in states:
+        variable.assign(state)
     assert again == first
     # Automatic layer names are numbered per process: other paths, same bits.
     twin = PRUNERS[pruner].find_mask(make_context(two, keep, seed=5))
@@ -148,15 +217,15 @@ def test_a_pure_function_of_the_seed(pruner, model):
         [True] * len(first)
     )
     other = PRUNERS[pruner].find_mask(make_context(one, keep, seed=6))
-    assert (other != first) == (pruner in SEEDED)
+    seeded = SEEDED | (TRAINING if drops else set())
+    assert (other != first) == (pruner in seeded)
 
 
 @EVERY
 @EACH
 def test_scores_are_finite_and_of_the_kernels_shapes(pruner, model):
     model = make_model(model)
-    x, y = data(model)
-    found = scores(model, pruner, x=x, y=y, loss=loss)
+    found = scores(model, pruner, **make_given(model))
     assert {k: s.shape for k, s in found.items()} == get_mask(model).shapes
     for score in found.values():
         assert score.dtype.kind == "f" and np.isfinite(score).all()
@@ -166,11 +235,11 @@ def test_scores_are_finite_and_of_the_kernels_shapes(pruner, model):
 @EACH
 def test_prune(pruner, model):
     model = MODELS[model]()
-    x, y = data(model)
+    given = make_given(model)
     mask = None
     for sparsity in (0.3, 0.55):
         before = mask
-        mask = prune(model, sparsity, pruner, x=x, y=y, loss=loss)
+        mask = prune(model, sparsity, pruner, **given)
         assert mask.kept == mask.size - round(sparsity * mask.size)
         assert get_mask(model) == mask
         assert before is None or mask.is_subset_of(before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from tf_lottery.masks import target_counts
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import get_pruner
+from tf_lottery.pruners.given import require
 
 
 def scores(
@@ -28,6 +29,7 @@ def scores(
     y: np.ndarray | None = None,
     loss: Callable | None = None,
     seed: int = 0,
+    initial: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Scores every prunable weight of a model by a criterion.
 
@@ -36,14 +38,19 @@ def scores(
         criterion: a name in `PRUNERS`, or a `Pruner`.
         x: inputs, for criteria that need data.
         y: their targets.
-        loss: `(y, outputs) -> losses`, for criteria that need gradients.
-        seed: of random criteria.
+        loss: `(y, outputs) -> losses`, for criteria that need gradients; by
+            default that of a compiled model.
+        seed: of random criteria and of the model's random layers.
+        initial: `{path: array}`, the weights that training began with, for
+            criteria that compare the present ones with them.
 
     Returns:
-        `{path: float array}`, raw; larger = keep.
+        `{path: float array}`, raw; larger = keep. A criterion that prunes in
+        rounds gives the scores of its first.
 
     Raises:
-        ValueError: an unknown criterion, or a model that cannot be masked.
+        ValueError: an unknown criterion, one that needs what is not given,
+            or a model that cannot be masked.
 
     Example:
         >>> x = keras.Input((2,))
@@ -54,9 +61,11 @@ def scores(
     """
     pruner = get_pruner(criterion)
     with masked(model):
-        return pruner.scores(
-            PruningContext(model, seed=seed, x=x, y=y, loss=loss)
+        context = PruningContext(
+            model, seed=seed, x=x, y=y, loss=loss, initial=initial
         )
+        require(context, *pruner.needs)
+        return pruner.scores(context)
 
 
 def prune(
@@ -70,6 +79,7 @@ def prune(
     seed: int = 0,
     collapse: str = "stop",
     optimizer: keras.optimizers.Optimizer | None = None,
+    initial: Mapping[str, np.ndarray] | None = None,
 ) -> Mask:
     """Prunes a model to a sparsity, in place.
 
@@ -85,19 +95,22 @@ def prune(
             the same here), or `"erk"`.
         x: inputs, for criteria that need data.
         y: their targets.
-        loss: `(y, outputs) -> losses`, for criteria that need gradients.
-        seed: of random criteria.
+        loss: `(y, outputs) -> losses`, for criteria that need gradients; by
+            default that of a compiled model.
+        seed: of random criteria and of the model's random layers.
         collapse: where a kernel would be left empty: `"stop"` raises,
             `"floor"` keeps its best weight, `"allow"` goes on.
         optimizer: what trains the model, as in `set_mask`; by default that of
             a compiled model.
+        initial: as in `scores`.
 
     Returns:
         The `Mask`, also set on the model.
 
     Raises:
-        ValueError: an unknown name, a sparsity outside [0, 1) or below the
-            model's, or a kernel left empty under `"stop"`.
+        ValueError: an unknown name, a criterion that needs what is not given,
+            a sparsity outside [0, 1) or below the model's, or a kernel left
+            empty under `"stop"`.
 
     Example:
         >>> x = keras.Input((2,))
@@ -110,7 +123,15 @@ def prune(
     check_target(sparsity, scope, collapse)
     # A model that cannot be pruned stays as it is.
     with masked(model):
-        context = PruningContext(model, 0, seed, x, y, loss, collapse)
+        context = PruningContext(
+            model,
+            seed=seed,
+            x=x,
+            y=y,
+            loss=loss,
+            collapse=collapse,
+            initial=initial,
+        )
         keep = target_counts(context.mask, sparsity, scope)
         mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
     if not is_masked(model):
