@@ -20,6 +20,7 @@ ROOMS = (
     "schedules",
     "seeds",
     "fields",
+    "methods",
     "masks",
     "checks",
     "config",

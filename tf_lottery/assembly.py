@@ -13,12 +13,15 @@ import tensorflow as tf
 
 from tf_lottery import data
 from tf_lottery import models
+from tf_lottery import search
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.config import identity
+from tf_lottery.methods import METHODS
 from tf_lottery.paths import check_address
 from tf_lottery.paths import is_file
 from tf_lottery.paths import is_remote
+from tf_lottery.plan import Plan
 from tf_lottery.schedules import LearningRate
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
@@ -160,29 +163,82 @@ def build_model(
         )
 
 
-def make_trainer(
-    config: Config,
-    model: keras.Model,
-    scale: float,
-    *,
-    strategy: tf.distribute.Strategy,
-    on_step: Callable[[int, Any], None],
-) -> train.Trainer:
-    """Reads the data and returns what trains the model on it.
+def load_images(config: Config) -> data.ImageData:
+    """Reads the data.
 
     Args:
-        config: resolved.
-        model: masked, made under `strategy`.
-        scale: what pixels are multiplied by.
-        strategy: where to train.
-        on_step: as in `Trainer`.
+        config: names them.
     """
-    images = data.load(
+    return data.load(
         config.dataset,
         data_dir=config.data_dir,
         validation_size=config.validation_size,
         split_seed=config.split_seed,
     )
+
+
+def make_search(
+    plan: Plan,
+    model: keras.Model,
+    train_it: Callable,
+    level: int,
+    made_from: Ticket | None,
+    **how: Any,
+) -> Iterator[Ticket]:
+    """Returns the search whose next ticket is that of a level.
+
+    Args:
+        plan: with the configuration.
+        model: masked.
+        train_it: what trains it.
+        level: of the next ticket.
+        made_from: the ticket that it is made from; of level 0 none.
+        **how: seed, data and provenance, as in `find_tickets`.
+    """
+    config = plan.config
+    how.update(
+        criterion=config.criterion,
+        scope=config.scope,
+        collapse=config.collapse,
+        rewind_step=plan.rewind_step,
+        retrain=config.retrain,
+    )
+    if METHODS[config.method].rounds or made_from is None:
+        how.update(config.rates, levels=config.levels, resume=made_from)
+        return search.find_tickets(model, train_it, **how)
+    begin, end, every = plan.change_steps
+    return search.find_at_sparsities(
+        model,
+        train_it,
+        method=config.method,
+        sparsities=config.target_sparsity,
+        begin_step=begin,
+        end_step=end,
+        every=every,
+        dense=made_from,
+        levels=[level],
+        **how,
+    )
+
+
+def make_trainer(
+    config: Config,
+    model: keras.Model,
+    images: data.ImageData,
+    *,
+    strategy: tf.distribute.Strategy,
+    on_step: Callable[[int, Any], None],
+) -> train.Trainer:
+    """Returns what trains the model on the data.
+
+    Args:
+        config: resolved.
+        model: masked, made under `strategy`.
+        images: the data.
+        strategy: where to train.
+        on_step: as in `Trainer`.
+    """
+    scale = images.info.scale
     return train.Trainer(
         model,
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tf_lottery.masks import check_rate
+from tf_lottery.methods import METHODS
 from tf_lottery.schedules import LearningRate
 from tf_lottery.step import Step
 
@@ -34,6 +35,10 @@ _LEAST = {
     "parallel": 1,
     "seed": 0,
     "checkpoint_every": 0,
+    "score_per_class": 1,
+    "prune_begin": 0,
+    "prune_end": 1,
+    "prune_every": 1,
 }
 
 
@@ -101,10 +106,11 @@ def check(config: Any) -> None:
             f"branches={','.join(config.branches)}. The whole network has no"
             " ticket to control; use method imp."
         )
+    _check_method(config)
     for level in config.branch_levels or ():
-        if not 1 <= level <= config.levels:
+        if not 1 <= level <= config.last_level:
             raise ValueError(
-                f"`branch_levels` must be between 1 and {config.levels}, "
+                f"`branch_levels` must be between 1 and {config.last_level}, "
                 f"the number of levels. Received: branch_levels={level}. "
                 "Level 0 is dense and needs no control."
             )
@@ -125,4 +131,42 @@ def check(config: Any) -> None:
             f"`replicate` must be below replicates={config.replicates}. "
             f"Received: replicate={config.replicate}. Replicates are "
             "counted from 0."
+        )
+
+
+def _check_method(config: Any) -> None:
+    """What belongs to a method, and what does not."""
+    method, targets = METHODS[config.method], config.target_sparsity
+    without = [name for name, kind in METHODS.items() if not kind.rounds]
+    if method.rounds and targets:
+        raise ValueError(
+            "`target_sparsity` must be none for a method with rounds. "
+            f"Received: method={config.method}, target_sparsity="
+            f"{','.join(map(str, targets))}. Use levels and prune_rate, or "
+            f"one of {', '.join(without)}."
+        )
+    if not method.rounds and not targets:
+        raise ValueError(
+            f"`target_sparsity` must be given for method {config.method}. "
+            "Received: none. Write for example --target_sparsity=0.8,0.95."
+        )
+    if not all(0 < s < 1 for s in targets) or list(targets) != sorted(
+        set(targets)
+    ):
+        raise ValueError(
+            "`target_sparsity` must be fractions in (0, 1), the smallest "
+            f"first. Received: target_sparsity={','.join(map(str, targets))}."
+            " 0.8 leaves every fifth weight."
+        )
+    if method.inside and config.rewind.count:
+        raise ValueError(
+            f"`rewind` must be 0it for method {config.method}, whose mask "
+            f"changes from the beginning on. Received: rewind={config.rewind}."
+            " Leave it out."
+        )
+    if config.retrain != "rewind" and not method.trains_dense:
+        raise ValueError(
+            f"`retrain` must be rewind for method {config.method}, which "
+            f"trains each ticket once. Received: retrain={config.retrain}. "
+            "Use method imp or one_shot."
         )

@@ -14,6 +14,7 @@ from tf_lottery.fields import flag
 from tf_lottery.fields import parse
 from tf_lottery.masks import COLLAPSE
 from tf_lottery.masks import SCOPES
+from tf_lottery.methods import METHODS
 from tf_lottery.step import Step
 
 FORMAT = 1
@@ -71,11 +72,34 @@ class Config:
     )
     method: str = flag(
         "imp",
-        "imp: iterative magnitude pruning. dense: the whole network only.",
-        choices=("imp", "dense"),
+        "; ".join(f"{k}: {m.help}" for k, m in METHODS.items()) + ".",
+        choices=tuple(METHODS),
     )
     criterion: str = flag(
-        "magnitude", "What scores weights: magnitude or random."
+        "magnitude",
+        "What scores weights: magnitude, random, or another name in "
+        "tfl.PRUNERS, such as snip, grasp or synflow.",
+    )
+    score_per_class: int = flag(
+        10,
+        "Training examples of every class that criteria with gradients, and "
+        "rigl, look at.",
+    )
+    target_sparsity: tuple[float, ...] = flag(
+        (),
+        "Fractions of the prunable weights to be zero, one level each, for "
+        "the methods without rounds.",
+    )
+    prune_begin: Step = flag(
+        Step(0), "First step at which gradual prunes inside a training."
+    )
+    prune_end: Step | None = flag(
+        None,
+        "Last step at which gradual, set or rigl changes the mask; three "
+        "quarters of train_steps if none.",
+    )
+    prune_every: Step = flag(
+        Step(100), "Distance of these changes, in steps or epochs."
     )
     scope: str = flag(
         "layerwise",
@@ -247,8 +271,25 @@ class Config:
             self,
             conv_prune_rate=self.prune_rate if conv is None else conv,
             output_prune_rate=self.prune_rate / 2 if output is None else output,
-            levels=0 if self.method == "dense" else self.levels,
+            levels=self.last_level,
         )
+
+    @property
+    def rates(self) -> dict[str, Any]:
+        """What a round removes: the arguments of `pruning_rates`."""
+        return {
+            "prune_rate": self.prune_rate,
+            "conv_prune_rate": self.conv_prune_rate,
+            "output_prune_rate": self.output_prune_rate,
+            "scope": self.scope,
+        }
+
+    @property
+    def last_level(self) -> int:
+        """The last level: the number of rounds, or of target sparsities."""
+        if not METHODS[self.method].rounds:
+            return len(self.target_sparsity)
+        return 0 if self.method == "dense" else self.levels
 
     def to_json(self) -> dict[str, Any]:
         """Returns the resolved configuration as plain JSON values."""
@@ -260,8 +301,8 @@ class Config:
             # what others recompute the fingerprint from.
             if field.name in _NOT_KEPT:
                 continue
-            # Left out where it is off: runs older than this field are found.
-            if field.name == "augment" and value is None:
+            # Left out at their defaults: runs older than them are found.
+            if field.name in _LATER and value == field.default:
                 continue
             if isinstance(value, Step):
                 value = str(value)
@@ -276,6 +317,11 @@ class Config:
         return fingerprint(self.to_json())
 
 
+# Fields that came after the first runs.
+_LATER = (
+    "augment", "score_per_class", "target_sparsity", "prune_begin",
+    "prune_end", "prune_every",
+)
 # Fields that are not in config.json.
 _NOT_KEPT = ("checkpoint_every", "data_placement", "ray_address")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_lottery import analysis
 from tf_lottery import assembly
@@ -133,22 +134,16 @@ class Experiment:
             self.run_dir, progress.line, self._workers
         )
         self._store.check(self._identity, fingerprint)
-        self.record = Record(self._store)
+        self.record = Record(self._store, config.method)
         self._start = start and start.rewind
         set_state(self._model, self._start or get_state(self._model))
         self._provenance = functools.partial(
             assembly.provenance, self._identity, self.info
         )
-        self._rates: dict[str, Any] = dict(
-            prune_rate=config.prune_rate,
-            conv_prune_rate=config.conv_prune_rate,
-            output_prune_rate=config.output_prune_rate,
-            scope=config.scope,
-        )
         self.plan = Plan(
             config,
             get_mask(self._model),
-            search.pruning_rates(self._model, **self._rates),
+            search.pruning_rates(self._model, **config.rates),
             self.info.train_size,
             sum(int(v.size) for v in get_state(self._model).values()),
         )
@@ -228,10 +223,14 @@ class Experiment:
         return assembly.make_trainer(
             self.config,
             self._model,
-            self.info.scale,
+            self._images,
             strategy=self._strategy,
             on_step=self._on_step,
         )
+
+    @functools.cached_property
+    def _images(self) -> data.ImageData:
+        return assembly.load_images(self.config)
 
     @functools.cached_property
     def _meter(self) -> analysis.CostMeter:
@@ -245,8 +244,7 @@ class Experiment:
         Returns:
             The digest of its own ticket.
         """
-        if key.parent is not None:
-            self.record.note(key.parent, parent)
+        self.record.note_parent(key, parent)
         with self._stop_signals() as self._stopping:
             return self._train_and_save(key)
 
@@ -257,7 +255,7 @@ class Experiment:
 
     def _train_and_save(self, key: Key) -> str:
         if key.branch == MAIN:
-            ticket = next(self._search(key.replicate, key.level))
+            ticket = next(self._search(key))
         else:
             ticket = self._control(key)
         costs = self._columns(
@@ -268,31 +266,39 @@ class Experiment:
         self._progress.line(tell_row(row))
         return digest
 
-    def _search(self, replicate: int, level: int) -> Iterator[Ticket]:
+    def _search(self, key: Key) -> Iterator[Ticket]:
         """The tickets of a replicate from a level on."""
-        if level == 0:
-            resume = None
+        parent = key.parent(self.config.method)
+        if parent is None:
+            made_from = None
             set_mask(self._model, self.plan.mask)
             set_state(
                 self._model,
-                self._start or get_state(self._build(replicate, "init")),
+                self._start or get_state(self._build(key.replicate, "init")),
             )
         else:
-            resume = self._store.load(Key(replicate, MAIN, level - 1))
-            assembly.check_source(resume, self.info)
-        return search.find_tickets(
+            made_from = self._store.load(parent)
+            assembly.check_source(made_from, self.info)
+        return assembly.make_search(
+            self.plan,
             self._model,
-            functools.partial(self._train, replicate, MAIN),
-            levels=self.config.levels,
-            criterion=self.config.criterion,
-            collapse=self.config.collapse,
-            rewind_step=self.plan.rewind_step,
-            retrain=self.config.retrain,
-            seed=self._seed(replicate),
-            config=self._provenance(replicate, MAIN),
-            resume=resume,
-            **self._rates,
+            functools.partial(self._train, key.replicate, MAIN),
+            key.level,
+            made_from,
+            seed=self._seed(key.replicate),
+            config=self._provenance(key.replicate, MAIN),
+            **self._scored_by(key.replicate),
         )
+
+    def _scored_by(self, replicate: int) -> dict[str, Any]:
+        """The examples and the loss of criteria that look at some."""
+        x, y = data.per_class(
+            self._images.train,
+            self.config.score_per_class,
+            seeds.derive(self._seed(replicate), "score"),
+        )
+        x = x.astype(np.float32) * np.float32(self.info.scale)
+        return dict(x=x, y=y, loss=self._trainer.loss)
 
     def _control(self, key: Key) -> Ticket:
         """Trains a control, on the data order of its ticket."""

@@ -9,6 +9,11 @@ from tf_lottery.analysis import REWOUND
 from tf_lottery.config import Config
 from tf_lottery.masks import Mask
 from tf_lottery.masks import PruningRates
+from tf_lottery.masks import check_emptied
+from tf_lottery.masks import floored
+from tf_lottery.masks import target_counts
+from tf_lottery.methods import METHODS
+from tf_lottery.methods import Method
 from tf_lottery.tickets import Key
 
 MAIN = "main"
@@ -49,6 +54,15 @@ class Plan:
                 f"training end. Received: rewind={self.config.rewind}. Rewind"
                 " to an earlier step."
             )
+        begin, end, every = self.change_steps
+        if self._method.inside and not begin < end <= self.train_steps:
+            raise ValueError(
+                "`prune_end` must leave a change of the mask after "
+                f"prune_begin and within the {self.train_steps} steps of "
+                f"training. Received: prune_begin={begin}, prune_end={end}, "
+                f"prune_every={every}, in steps. Change it earlier or more "
+                "often."
+            )
         self.kept()
 
     @property
@@ -65,6 +79,21 @@ class Plan:
     def rewind_step(self) -> int:
         """Step that the surviving weights go back to."""
         return self.config.rewind.steps(self.steps_per_epoch)
+
+    @property
+    def change_steps(self) -> tuple[int, int, int]:
+        """First and last step at which a mask changes, and their distance.
+
+        Of a method that prunes inside a training. The end is the last whole
+        distance from the beginning on.
+        """
+        config, epoch = self.config, self.steps_per_epoch
+        begin = config.prune_begin.steps(epoch)
+        every = config.prune_every.steps(epoch)
+        end = self.train_steps * 3 // 4
+        if config.prune_end is not None:
+            end = config.prune_end.steps(epoch)
+        return begin, begin + (end - begin) // every * every, every
 
     @property
     def replicates(self) -> list[int]:
@@ -97,14 +126,22 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Most trainings that can run at once: the levels are a chain."""
+        """Most trainings that can run at once.
+
+        The rounds of a search are a chain; target sparsities are not.
+        """
         controls = sum(key.branch != MAIN for key in self.keys)
-        return len(self.replicates) + controls
+        chains = 1 if self._method.rounds else max(1, self.config.levels)
+        return len(self.replicates) * chains + controls
 
     def start_step(self, key: Key) -> int:
         """Returns the step that a training starts from."""
         if key.branch == MAIN:
-            whole = key.level == 0 or self.config.retrain == "continue"
+            whole = (
+                key.level == 0
+                or self.config.retrain == "continue"
+                or self._method.inside
+            )
         else:
             whole = key.branch not in REWOUND
         return 0 if whole else self.rewind_step
@@ -116,7 +153,22 @@ class Plan:
     def kept(self) -> Sequence[dict[str, int] | int]:
         """Returns the exact counts of every level."""
         config = self.config
-        return self.rates.plan(self.mask, config.levels, config.collapse)
+        if self._method.rounds:
+            return self.rates.plan(self.mask, config.levels, config.collapse)
+        before = self.mask.kept_by_path
+        counts: list[dict[str, int] | int] = [before]
+        for level, sparsity in enumerate(config.target_sparsity, 1):
+            after = target_counts(self.mask, sparsity, config.scope)
+            if isinstance(after, dict) and config.collapse == "floor":
+                after = floored(after, before)
+            elif isinstance(after, dict) and config.collapse == "stop":
+                check_emptied(after, before, level)
+            counts.append(after)
+        return counts
+
+    @property
+    def _method(self) -> Method:
+        return METHODS[self.config.method]
 
     def text(self, finished: set[Key]) -> str:
         """Returns the plan for people: levels, counts, steps, disk, reuse.
@@ -161,7 +213,8 @@ class Plan:
             return ""
         chains: dict[Key, int] = {}
         for key in todo:
-            before = chains.get(key.parent, 0) if key.parent else 0
+            parent = key.parent(self.config.method)
+            before = chains.get(parent, 0) if parent else 0
             chains[key] = before + self.steps(key)
         size = min(self.config.parallel, self.width)
         share = -(-sum(map(self.steps, todo)) // size)

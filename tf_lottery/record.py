@@ -22,10 +22,12 @@ class Record:
 
     Args:
         store: the run directory.
+        method: of the experiment.
     """
 
-    def __init__(self, store: RunDirectory):
+    def __init__(self, store: RunDirectory, method: str):
         self._store = store
+        self._method = method
         self._digests: dict[Key, str | None] = {}
 
     def digest(self, key: Key) -> str | None:
@@ -44,11 +46,17 @@ class Record:
             `""` for level 0, which starts from none; None where the ticket
             is not finished.
         """
-        return "" if key.parent is None else self.digest(key.parent)
+        parent = key.parent(self._method)
+        return "" if parent is None else self.digest(parent)
 
     def note(self, key: Key, digest: str) -> None:
         """Takes note of a training that is finished, with its digest."""
         self._digests[key] = digest
+
+    def note_parent(self, key: Key, digest: str) -> None:
+        """Takes note of the ticket that a training is to start from."""
+        if parent := key.parent(self._method):
+            self.note(parent, digest)
 
     def finish(self, key: Key, digest: str) -> None:
         """Takes note of a training just saved, and adds it to results.csv."""
@@ -81,7 +89,7 @@ class Record:
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of results.csv, from what is on disk now."""
-        return analysis.with_search_costs(self._store.rows())
+        return analysis.with_search_costs(self._store.rows(), self._method)
 
     def write_results(self) -> None:
         """Writes results.csv anew, where this process writes at all.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_lottery.methods import METHODS
+from tf_lottery.methods import levels_before
+
 # Sum over the trainings that led to a ticket -> what is summed.
 _SUMS = {
     "search_steps": "train_steps",
@@ -21,14 +24,18 @@ SEARCH_COLUMNS = (*_SUMS, _BREAK_EVEN)
 _Row = Mapping[str, Any]
 
 
-def with_search_costs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+def with_search_costs(
+    rows: Sequence[_Row], method: str = "imp"
+) -> list[dict[str, Any]]:
     """Returns the rows with what it cost to find each network.
 
     `search_steps`, `search_examples`, `search_flops`,
     `search_effective_flops` and `search_seconds` of level L of a replicate
-    are sums over its own training and those of the levels 0 to L - 1 of
-    branch "main", which made its mask. So a control costs what the ticket of
-    its level costs, but for its own training.
+    are sums over its own training and those of branch "main" that made its
+    mask: under a method with rounds the levels 0 to L - 1, under one that
+    prunes the trained network level 0, otherwise none. So a control costs
+    what the ticket of its level costs, but for its own training; where the
+    mask is only known at the end of the ticket's training, that one too.
 
     `break_even_examples = ceil((S - D) / (f - e))`: after so many inferences
     the search has paid. S is `search_effective_flops`, D the training FLOPs
@@ -39,6 +46,7 @@ def with_search_costs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
     Args:
         rows: Rows of results.csv or level.json files, in any order. Columns
             may be missing or None.
+        method: that found the tickets, a name in `tf_lottery.methods`.
 
     Returns:
         Copies of the rows, in their order, with the keys `SEARCH_COLUMNS`.
@@ -59,13 +67,17 @@ def with_search_costs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
     result = []
     for row in rows:
         replicate, level = row["replicate"], row["level"]
-        before = [main.get((replicate, n), {}) for n in range(level)]
+        levels = levels_before(method, level)
+        if METHODS[method].inside and row["branch"] != "main":
+            levels = [level]
+        before = [main.get((replicate, n), {}) for n in levels]
         sums = {
             name: _total([*before, row], part) for name, part in _SUMS.items()
         }
         sums[_BREAK_EVEN] = None
         if level > 0:
-            dense = before[0].get("train_effective_flops")
+            first = main.get((replicate, 0), {})
+            dense = first.get("train_effective_flops")
             sums[_BREAK_EVEN] = _break_even({**row, **sums}, dense)
         result.append({**row, **sums})
     return result

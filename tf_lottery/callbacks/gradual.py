@@ -19,8 +19,7 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import check_target
-from tf_lottery.masks import keep_count
-from tf_lottery.masks import target_counts
+from tf_lottery.masks import counts_at_most
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import get_pruner
@@ -121,7 +120,7 @@ class GradualPruning(keras.callbacks.Callback):
         last = getattr(self.schedule, "target_sparsity", last)
         if last is None or self.collapse != "stop":
             return
-        counts = _at_most(mask, float(last), self.scope)
+        counts = counts_at_most(mask, float(last), self.scope)
         if isinstance(counts, Mapping):
             check_emptied(counts, mask.kept_by_path)
 
@@ -189,29 +188,12 @@ class GradualPruning(keras.callbacks.Callback):
     def _prune(self, model, sparsity):
         check_target(sparsity, self.scope, self.collapse)
         mask = get_mask(model)
-        keep = _at_most(mask, sparsity, self.scope)
+        keep = counts_at_most(mask, sparsity, self.scope)
         if keep not in (mask.kept, mask.kept_by_path):
             context = PruningContext(
                 model, keep=keep, seed=self.seed, collapse=self.collapse
             )
             set_mask(model, self._pruner.find_mask(context))
-
-
-def _at_most(mask, sparsity, scope):
-    """The counts of a sparsity, of a mask that may be sparser already.
-
-    Kernel by kernel: small ones may be rounded up past the sparsity, and a
-    later step must not stop at that for the others.
-    """
-    before = mask.kept_by_path
-    if scope in ("uniform", "layerwise"):
-        return {
-            k: min(before[k], keep_count(m.size, sparsity))
-            for k, m in mask.items()
-        }
-    if keep_count(mask.size, sparsity) >= mask.kept:
-        return mask.kept
-    return target_counts(mask, sparsity, scope)
 
 
 def _changes_masks(callback):

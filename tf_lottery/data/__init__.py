@@ -6,6 +6,7 @@ from tf_lottery.data.images import ImageData
 from tf_lottery.data.images import Split
 from tf_lottery.data.images import describe
 from tf_lottery.data.images import load
+from tf_lottery.data.images import per_class
 
 __all__ = [
     "DataInfo",
@@ -14,4 +15,5 @@ __all__ = [
     "Split",
     "describe",
     "load",
+    "per_class",
 ]

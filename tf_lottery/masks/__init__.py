@@ -3,6 +3,7 @@
 from tf_lottery.masks.distribution import SCOPES
 from tf_lottery.masks.distribution import PruningRates
 from tf_lottery.masks.distribution import check_rate
+from tf_lottery.masks.distribution import counts_at_most
 from tf_lottery.masks.distribution import check_scope
 from tf_lottery.masks.distribution import check_target
 from tf_lottery.masks.distribution import keep_count
@@ -25,6 +26,7 @@ __all__ = [
     "check_rate",
     "check_scope",
     "check_target",
+    "counts_at_most",
     "floored",
     "keep_count",
     "select",

@@ -188,6 +188,35 @@ def target_counts(
     return counts
 
 
+def counts_at_most(
+    mask: Mask, sparsity: float, scope: str
+) -> dict[str, int] | int:
+    """Returns the counts of a sparsity, of a mask that may be sparser already.
+
+    Kernel by kernel: small ones may be rounded up past the sparsity, and a
+    later step must not stop at that for the others.
+
+    Args:
+        mask: the current mask.
+        sparsity: fraction of all prunable weights to be zero, in [0, 1).
+        scope: as in `target_counts`.
+
+    Example:
+        >>> mask = Mask({"a": [True, False, False, False]})
+        >>> counts_at_most(mask, 0.5, "uniform")
+        {'a': 1}
+    """
+    before = mask.kept_by_path
+    if scope in ("uniform", "layerwise"):
+        return {
+            k: min(before[k], keep_count(m.size, sparsity))
+            for k, m in mask.items()
+        }
+    if keep_count(mask.size, sparsity) >= mask.kept:
+        return mask.kept
+    return target_counts(mask, sparsity, scope)
+
+
 def erk_counts(
     shapes: Mapping[str, tuple[int, ...]],
     total: int,

@@ -10,6 +10,9 @@ from tf_lottery.pruners.base import get_pruner
 from tf_lottery.pruners.base import register
 from tf_lottery.pruners.prune import prune
 from tf_lottery.pruners.prune import scores
+from tf_lottery.pruners.rewire import REWIRERS
+from tf_lottery.pruners.rewire import Rewirer
+from tf_lottery.pruners.rewire import get_rewirer
 
 # Every file here registers what it defines: a new criterion is one new file.
 for _module in pkgutil.iter_modules(__path__):
@@ -19,7 +22,10 @@ __all__ = [
     "PRUNERS",
     "Pruner",
     "PruningContext",
+    "REWIRERS",
+    "Rewirer",
     "get_pruner",
+    "get_rewirer",
     "prune",
     "register",
     "scores",

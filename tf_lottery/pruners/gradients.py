@@ -132,6 +132,29 @@ def kernel_gradients(objective: Objective, batch: Batch) -> list:
     return tape.gradient(loss, kernels, unconnected_gradients="zero")
 
 
+def dense_gradients(objective: Objective, batch: Batch) -> list:
+    """Returns the gradients by all weights, the pruned ones among them.
+
+    Args:
+        objective: the mean loss.
+        batch: some examples.
+
+    Returns:
+        Tensors, one per kernel and of its shape. Pruned weights count as 0.
+    """
+    import tensorflow as tf
+
+    kernels = [
+        kernel * tf.cast(mask, kernel.dtype)
+        for kernel, mask in zip(objective.kernels(), objective.masks())
+    ]
+    ones = [tf.ones_like(mask) for mask in objective.masks()]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(kernels)
+        loss = objective(batch, kernels=kernels, masks=ones)
+    return tape.gradient(loss, kernels, unconnected_gradients="zero")
+
+
 def average(
     context: PruningContext,
     derivative: Callable[..., Sequence],

@@ -1,5 +1,7 @@
 """Searches: each yields tickets."""
 
+from tf_lottery.search.changes import Gradual
+from tf_lottery.search.changes import Rewiring
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.imp import prune_level
 from tf_lottery.search.rates import pruning_rates
@@ -7,11 +9,15 @@ from tf_lottery.search.settings import RETRAIN
 from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
+from tf_lottery.search.targets import find_at_sparsities
 
 __all__ = [
+    "Gradual",
     "RETRAIN",
+    "Rewiring",
     "check_dtypes",
     "check_search",
+    "find_at_sparsities",
     "find_tickets",
     "level_seed",
     "prune_level",

@@ -40,6 +40,9 @@ def find_tickets(
     collapse: str = "stop",
     rewind_step: int = 0,
     retrain: str = "rewind",
+    x: Any = None,
+    y: Any = None,
+    loss: Callable | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     resume: Ticket | None = None,
@@ -78,6 +81,9 @@ def find_tickets(
             schedule of step k. `"fine_tune"`: the trained weights; `train`
             should use its last learning rate. `"continue"`: the trained
             weights and the whole schedule.
+        x: inputs, for criteria that need data.
+        y: their targets.
+        loss: `(y, outputs) -> losses`, for criteria that need gradients.
         seed: of the levels' data orders and of random criteria.
         config: what the tickets should say about how they were found.
         resume: the last ticket of an interrupted search, to go on after.
@@ -144,7 +150,10 @@ def find_tickets(
             # The caller may have used the model since the last level.
             set_mask(model, ticket.mask)
             set_state(model, ticket.trained)
-            prune_level(model, level, rates, pruner, seed, collapse)
+            prune_level(
+                model, level, rates, pruner, seed, collapse,
+                x=x, y=y, loss=loss, initial=theta,
+            )
             if retrain == "rewind":
                 set_state(model, theta)
             metrics = train(
@@ -172,6 +181,7 @@ def prune_level(
     pruner: Pruner,
     seed: int,
     collapse: str,
+    **given: Any,
 ) -> None:
     """Prunes a trained model by one round, in place.
 
@@ -182,6 +192,7 @@ def prune_level(
         pruner: what decides which weights.
         seed: the search's.
         collapse: for pruning that would leave a kernel empty.
+        **given: parts of the `PruningContext` for the criterion.
 
     Raises:
         ValueError: a kernel left empty under `"stop"`.
@@ -191,6 +202,7 @@ def prune_level(
         keep=rates.keep(get_mask(model)),
         seed=seeds.derive(seed, "prune", level),
         collapse=collapse,
+        **given,
     )
     set_mask(model, pruner.find_mask(context))
 

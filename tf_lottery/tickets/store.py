@@ -21,6 +21,7 @@ from typing import Any
 
 from tf_lottery import paths
 from tf_lottery.atomic import replace_file
+from tf_lottery.methods import METHODS
 from tf_lottery.tickets.reading import MALFORMED
 from tf_lottery.tickets.reading import read_json
 from tf_lottery.tickets.ticket import Ticket
@@ -46,14 +47,21 @@ class Key:
     branch: str
     level: int
 
-    @property
-    def parent(self) -> Key | None:
-        """The training whose ticket it is made from; None for level 0."""
+    def parent(self, method: str) -> Key | None:
+        """Returns the training whose ticket it is made from.
+
+        Args:
+            method: a name in `tf_lottery.methods.METHODS`.
+
+        Returns:
+            None for level 0, which is made from none.
+        """
         if self.branch != "main":
             return dataclasses.replace(self, branch="main")
         if self.level == 0:
             return None
-        return dataclasses.replace(self, level=self.level - 1)
+        before = self.level - 1 if METHODS[method].rounds else 0
+        return dataclasses.replace(self, level=before)
 
     def __str__(self) -> str:
         return f"replicate {self.replicate} {self.branch} level {self.level}"
@@ -282,19 +290,26 @@ class RunDirectory:
             if (summary := self._summary(key, quiet=True))
         }
 
-        def holds(key: Key | None, digest: str) -> bool:
-            """Whether a training holds, and its ticket is this one."""
-            if key is None:
-                return not digest
-            summary = found.get(key)
+        tickets = {
+            (key.replicate, summary["files"][_TICKET]): key
+            for key, summary in found.items()
+            if key.branch == "main"
+        }
+
+        def holds(key: Key) -> bool:
+            parent = found[key]["parent"]
+            if not parent:
+                return key.branch == "main" and key.level == 0
+            made_from = tickets.get((key.replicate, parent))
+            own = key.branch == "main"
             return (
-                summary is not None
-                and digest in ("", summary["files"][_TICKET])
-                and holds(key.parent, summary["parent"])
+                made_from is not None
+                and made_from.level <= key.level - own
+                and holds(made_from)
             )
 
         keys = sorted(found, key=lambda k: (k.replicate, k.branch, k.level))
-        return [dict(found[k]["row"]) for k in keys if holds(k, "")]
+        return [dict(found[key]["row"]) for key in keys if holds(key)]
 
     def _keys(self) -> Iterator[Key]:
         for replicate in _numbered(self.path, "replicate_"):

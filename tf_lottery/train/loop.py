@@ -15,8 +15,6 @@ from tf_lottery import seeds
 from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
-from tf_lottery.layers import masked_kernels
-from tf_lottery.layers import set_state
 from tf_lottery.models import gives_probabilities
 from tf_lottery.train.checkpoint import Checkpoint
 from tf_lottery.train.checkpoint import Snapshot
@@ -34,6 +32,8 @@ from tf_lottery.train.replicas import ReplicaCheck
 from tf_lottery.train.replicas import seed_generators
 from tf_lottery.train.settings import TrainingSettings
 from tf_lottery.train.signals import Stopped
+from tf_lottery.train.state import Change
+from tf_lottery.train.state import TrainingState
 from tf_lottery.train.steps import compile_steps
 from tf_lottery.train.strategy import xla_scope
 from tf_lottery.train.workers import Workers
@@ -125,7 +125,7 @@ class Trainer:
         self._feed = feed(x, y, self._order, self._strategy, longest)
         # How long a step takes shows in the first call, of one step.
         self._call_steps = 1
-        self._loss = keras.losses.SparseCategoricalCrossentropy(
+        self.loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=not gives_probabilities(model), reduction=None
         )
         with self._strategy.scope():
@@ -137,12 +137,13 @@ class Trainer:
             )
             self._optimizer.build(model.trainable_variables)
         self._fresh = OptimizerSnapshot(self._optimizer)
+        self._state = TrainingState(model, self._optimizer)
         jit = xla_scope(settings.jit, model, self._strategy)
         decoupled = settings.optimizer in DECOUPLED
         self._run = compile_steps(
             model,
             self._optimizer,
-            self._loss,
+            self.loss,
             batch_size=settings.batch_size,
             preprocess=preprocess,
             strategy=self._strategy,
@@ -151,7 +152,7 @@ class Trainer:
             jit=jit,
         )
         self._evaluate = Evaluator(
-            model, self._loss, preprocess, jit=jit == "loop"
+            model, self.loss, preprocess, jit=jit == "loop"
         )
         self._staged = {
             k: self._evaluate.stage(*v, host=host) for k, v in splits.items()
@@ -167,6 +168,7 @@ class Trainer:
         start_step: int = 0,
         at_rewind_step: tuple[int, Callable[[], None]] | None = None,
         last_rate: bool = False,
+        change: Change | None = None,
         checkpoint: Checkpoint | None = None,
         stopping: Callable[[], int] = lambda: 0,
     ) -> dict[str, Any]:
@@ -185,6 +187,7 @@ class Trainer:
                 model has taken k steps.
             last_rate: train at the schedule's last learning rate throughout
                 (fine-tuning).
+            change: changes the mask on the way.
             checkpoint: where to keep snapshots, and to look for one.
             stopping: asked after every compiled call; another answer than 0
                 ends the training, with a snapshot.
@@ -229,14 +232,22 @@ class Trainer:
         snapshot = None
         if checkpoint:
             snapshot = checkpoint.load(
-                lambda found: self._fits(found, start_step, at_rewind_step)
+                lambda found: start_step <= found.step <= self.train_steps
+                and self._state.fits(
+                    found,
+                    rewound=bool(
+                        at_rewind_step and found.step >= at_rewind_step[0]
+                    ),
+                    same_masks=change is None,
+                )
             )
         seen = self._workers.exchange(snapshot and snapshot.step)
         if checkpoint and len(set(seen)) > 1:
             checkpoint.refuse(f"not of one step on all workers ({seen})")
             snapshot = None
         if snapshot:
-            self._resume(snapshot, at_rewind_step)
+            self.rows = list(snapshot.rows)
+            self._rewound = self._state.put(snapshot, at_rewind_step)
             # All workers have read the same, or none may go on.
             self._check_replicas()
             seed_generators(model, seed, self._strategy, restart=False)
@@ -244,9 +255,9 @@ class Trainer:
             started -= snapshot.seconds
             self.on_step(step, self.rows)
         else:
-            self._arrive(step, level, at_rewind_step)
+            self._arrive(step, level, at_rewind_step, change)
         while step < self.train_steps:
-            stop = self._next_stop(step, at_rewind_step)
+            stop = self._next_stop(step, at_rewind_step, change)
             began = time.monotonic()
             loss = self.advance(step, stop, seed=seed, last_rate=last_rate)
             rate = (time.monotonic() - began) / (stop - step)
@@ -254,7 +265,7 @@ class Trainer:
             when = f"between steps {step} and {stop}"
             _check_finite(loss, "training", level, when)
             step = stop
-            self._arrive(step, level, at_rewind_step)
+            self._arrive(step, level, at_rewind_step, change)
             number = stopping() if step < self.train_steps else 0
             due = bool(checkpoint and checkpoint.due())
             # Clocks and signals are not the same everywhere.
@@ -264,7 +275,8 @@ class Trainer:
             saved = False
             if checkpoint and (number or due) and self._workers.chief:
                 seconds = time.monotonic() - started
-                rows, arrays = list(self.rows), self._arrays()
+                rows = list(self.rows)
+                arrays = self._state.arrays(self._rewound)
                 saved = checkpoint.save(Snapshot(step, rows, arrays, seconds))
             if number:
                 raise Stopped(number, step, saved)
@@ -272,8 +284,11 @@ class Trainer:
         steps = self.train_steps - start_step
         return {"train_steps": steps, **summarize(self.rows)}
 
-    def _arrive(self, step: int, level: int, at_rewind_step: Any) -> None:
+    def _arrive(self, step: int, level: int, at_rewind_step, change) -> None:
         """Does what is due when the model has taken `step` steps."""
+        if change and step < self.train_steps and change.next(step) == step:
+            change(self.model, self._optimizer, step)
+            self._check_replicas()
         if at_rewind_step and step == at_rewind_step[0]:
             self._rewound = get_state(self.model)
             at_rewind_step[1]()
@@ -288,63 +303,14 @@ class Trainer:
         self.rows += new
         self.on_step(step, new)
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """The state now, under the names of a snapshot."""
-        masks = masked_kernels(self.model)
-        slots = self._optimizer.variables
-        groups: dict[str, Mapping[str, Any]] = {
-            "model": get_state(self.model),
-            "rewind": self._rewound,
-            "mask": {path: mask for path, (_, mask) in masks.items()},
-            "optimizer": {str(i): v for i, v in enumerate(slots)},
-        }
-        return {
-            f"{group}:{name}": np.asarray(value)
-            for group, values in groups.items()
-            for name, value in values.items()
-        }
-
-    def _fits(self, found: Snapshot, start: int, at_rewind_step: Any) -> bool:
-        """Whether a snapshot is of this model, masks and optimizer."""
-        here = self._arrays()
-        if at_rewind_step and found.step >= at_rewind_step[0]:
-            state = get_state(self.model).items()
-            here.update({f"rewind:{name}": value for name, value in state})
-        kinds, there = (
-            {name: (a.shape, a.dtype) for name, a in arrays.items()}
-            for arrays in (here, found.arrays)
-        )
-        return (
-            start <= found.step <= self.train_steps
-            and kinds == there
-            and all(
-                np.array_equal(value, found.arrays[name])
-                for name, value in here.items()
-                if name.startswith("mask:")
-            )
-        )
-
-    def _resume(self, snapshot: Snapshot, at_rewind_step: Any) -> None:
-        """Puts a snapshot's state in place."""
-        groups: dict[str, dict[str, np.ndarray]] = {}
-        for name, value in snapshot.arrays.items():
-            group, _, name = name.partition(":")
-            groups.setdefault(group, {})[name] = value
-        self._rewound = groups.get("rewind", {})
-        if at_rewind_step and self._rewound:
-            set_state(self.model, self._rewound)
-            at_rewind_step[1]()
-        set_state(self.model, groups["model"])
-        for i, variable in enumerate(self._optimizer.variables):
-            variable.assign(groups["optimizer"][str(i)])
-        self.rows = list(snapshot.rows)
-
-    def _next_stop(self, step, at_rewind_step) -> int:
+    def _next_stop(self, step, at_rewind_step, change) -> int:
         stops = [(step // self._eval_every + 1) * self._eval_every]
         stops += [self.train_steps]
         stops += [step + self._call_steps, self._feed.end(step)]
         if at_rewind_step and at_rewind_step[0] > step:
             stops.append(at_rewind_step[0])
+        if change and (due := change.next(step + 1)) is not None:
+            stops.append(due)
         return min(stops)
 
     def _evaluation(self, step: int, split: str) -> Evaluation:

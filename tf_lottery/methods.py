@@ -1,0 +1,68 @@
+"""The methods of finding tickets, and how the levels of each hang together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """What an experiment must know of a method before it runs.
+
+    Args:
+        help: what it does, for people.
+        rounds: levels are pruning rounds, each from the ticket of the one
+            before; otherwise each level is a target sparsity, and is made
+            from the dense network of level 0.
+        trains_dense: finding a ticket takes the dense network's training.
+        inside: the mask changes while the ticket is trained, from step 0.
+    """
+
+    help: str
+    rounds: bool = False
+    trains_dense: bool = False
+    inside: bool = False
+
+
+METHODS = {
+    "imp": Method(
+        "iterative magnitude pruning", rounds=True, trains_dense=True
+    ),
+    "one_shot": Method(
+        "the trained network is pruned once to each target sparsity, then "
+        "retrained as --retrain says",
+        trains_dense=True,
+    ),
+    "at_init": Method(
+        "pruned once at the rewind point (step 0 by default), then trained"
+    ),
+    "gradual": Method(
+        "pruned little by little inside one training", inside=True
+    ),
+    "set": Method(
+        "a random sparse network drops its smallest weights while it trains, "
+        "and grows random ones",
+        inside=True,
+    ),
+    "rigl": Method("as set, but grows where the gradient is largest",
+                   inside=True),
+    "dense": Method("the whole network only", rounds=True, trains_dense=True),
+}
+
+
+def levels_before(method: str, level: int) -> list[int]:
+    """Returns the levels whose trainings a ticket was found by.
+
+    Args:
+        method: a name in `METHODS`.
+        level: of the ticket.
+
+    Example:
+        >>> levels_before("imp", 3), levels_before("one_shot", 3)
+        ([0, 1, 2], [0])
+        >>> levels_before("at_init", 3)
+        []
+    """
+    if METHODS[method].rounds:
+        return list(range(level))
+    return [0] if level and METHODS[method].trains_dense else []

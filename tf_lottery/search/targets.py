@@ -1,0 +1,178 @@
+"""Searches that make a ticket of each target sparsity from one network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery import seeds
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import mask_model
+from tf_lottery.layers import set_mask
+from tf_lottery.layers import set_state
+from tf_lottery.masks import target_counts
+from tf_lottery.methods import METHODS
+from tf_lottery.pruners import Pruner
+from tf_lottery.pruners import PruningContext
+from tf_lottery.pruners import get_pruner
+from tf_lottery.pruners import get_rewirer
+from tf_lottery.schedules import PolynomialDecay
+from tf_lottery.search.changes import Gradual
+from tf_lottery.search.changes import Rewiring
+from tf_lottery.search.imp import find_tickets
+from tf_lottery.search.settings import check_search
+from tf_lottery.search.settings import level_seed
+from tf_lottery.tickets import Ticket
+
+
+def find_at_sparsities(
+    model: keras.Model,
+    train: Callable[..., Mapping[str, Any] | None],
+    *,
+    sparsities: Sequence[float],
+    method: str = "one_shot",
+    criterion: str | Pruner = "magnitude",
+    scope: str = "global",
+    x: np.ndarray | None = None,
+    y: np.ndarray | None = None,
+    loss: Callable | None = None,
+    exclude: str | Sequence[str] = (),
+    collapse: str = "stop",
+    rewind_step: int = 0,
+    retrain: str = "rewind",
+    begin_step: int = 0,
+    end_step: int = 0,
+    every: int = 100,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    dense: Ticket | None = None,
+    levels: Sequence[int] | None = None,
+) -> Iterator[Ticket]:
+    """Finds a ticket of each sparsity by a method without rounds.
+
+    Level 0 is the dense network, trained; level i has `sparsities[i - 1]`:
+
+    - `"one_shot"`: the trained network is pruned, then trained as `retrain`
+      says.
+    - `"at_init"`: the network is pruned as it was at step k, then trained.
+    - `"gradual"`: the network is trained once from step 0 and pruned on the
+      way, from `begin_step` to `end_step`, along the cubic schedule.
+    - `"set"`, `"rigl"`: a random mask is trained, and rewired every `every`
+      steps until `end_step`.
+
+    Args:
+        model: as in `find_tickets`.
+        train: as in `find_tickets`. For the methods that change the mask
+            inside a training it is also passed `change`: before taking the
+            step t for which `change.next(t) == t` it must call
+            `change(model, optimizer, t)`, once.
+        sparsities: fractions of the prunable weights to be zero, in (0, 1).
+        method: one of these names.
+        criterion: a name in `PRUNERS`, or a `Pruner`; of no use to set and
+            rigl.
+        scope: what competes, as in `tf_lottery.prune`.
+        x: inputs for criteria that need data, and for rigl.
+        y: their targets.
+        loss: `(y, outputs) -> losses`.
+        exclude: as in `find_tickets`.
+        collapse: as in `find_tickets`.
+        rewind_step: k, in steps; 0 for the methods inside a training.
+        retrain: of one_shot, as in `find_tickets`.
+        begin_step: first step at which gradual prunes.
+        end_step: last step at which the mask changes.
+        every: steps between two changes.
+        seed: as in `find_tickets`.
+        config: as in `find_tickets`.
+        dense: the ticket of level 0, where it is there already; it is not
+            trained, nor yielded, again.
+        levels: some of the levels, from 1 on; all if none.
+
+    Returns:
+        An iterator that trains a level when asked for its `Ticket`.
+
+    Raises:
+        ValueError: an unknown name, or a sparsity that empties a kernel.
+
+    Reference:
+        Frankle and Carbin, 2019, arXiv:1803.03635, section 2 (one-shot); Lee
+        et al., 2019, arXiv:1810.02340 (at init); Zhu and Gupta, 2017,
+        arXiv:1710.01878 (gradual); Evci et al., 2020, arXiv:1911.11134.
+    """
+    if method not in METHODS or METHODS[method].rounds:
+        known = [name for name, kind in METHODS.items() if not kind.rounds]
+        raise ValueError(
+            f"`method` must be one of {', '.join(known)}. Received: "
+            f"method={method!r}. find_tickets prunes in rounds."
+        )
+    pruner = get_pruner(criterion)
+    check_search(len(sparsities), retrain, collapse, rewind_step)
+    if not is_masked(model):
+        model = mask_model(model, exclude=exclude)
+    elif exclude:
+        raise ValueError(
+            "`exclude` must be left out for a masked model. Received: "
+            f"exclude={exclude!r}. Pass it to mask_model."
+        )
+    given: dict[str, Any] = dict(x=x, y=y, loss=loss)
+
+    def search() -> Iterator[Ticket]:
+        first = dense
+        if first is None:
+            first = next(
+                find_tickets(
+                    model, train, levels=0, seed=seed, config=config,
+                    rewind_step=rewind_step, output_prune_rate=0.2,
+                )
+            )
+            yield first
+        for level in levels or range(1, len(sparsities) + 1):
+            yield ticket_at(first, level, sparsities[level - 1])
+
+    def ticket_at(first: Ticket, level: int, sparsity: float) -> Ticket:
+        set_mask(model, first.mask)
+        trained = method == "one_shot"
+        set_state(model, first.trained if trained else first.rewind)
+        keep = target_counts(first.mask, sparsity, scope)
+        context = PruningContext(
+            model,
+            keep=keep,
+            seed=seeds.derive(seed, "prune", level),
+            collapse=collapse,
+            initial=first.rewind,
+            **given,
+        )
+        arguments: dict[str, Any] = {}
+        start = rewind_step
+        if method in ("one_shot", "at_init"):
+            set_mask(model, pruner.find_mask(context))
+            if trained and retrain == "rewind":
+                set_state(model, first.rewind)
+            start = 0 if retrain == "continue" else start
+        elif method == "gradual":
+            arguments["change"] = Gradual(
+                PolynomialDecay(
+                    0.0, sparsity, begin_step, end_step, frequency=every
+                ),
+                end_step, pruner, scope, collapse, context.seed,
+                dict(given, initial=first.rewind),
+            )
+        else:
+            random = get_pruner("random")
+            set_mask(model, random.find_mask(context))
+            arguments["change"] = Rewiring(
+                get_rewirer(method), every, end_step, seed=context.seed,
+                given=given,
+            )
+        metrics = train(
+            model, level=level, seed=level_seed(seed, level),
+            start_step=start, **arguments,
+        )
+        return Ticket.of(
+            model, rewind=first.rewind, level=level, config=config,
+            metrics=metrics,
+        )
+
+    return search()
