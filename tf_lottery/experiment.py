@@ -259,7 +259,9 @@ class Experiment:
         else:
             ticket = self._control(key)
         costs = self._columns(
-            ticket.mask, steps=ticket.metrics["train_steps"]
+            ticket.mask,
+            steps=ticket.metrics["train_steps"],
+            changes=self._trainer.changes,
         )
         row = make_row(key, ticket, self._trainer.seconds, costs)
         digest = self.record.save(key, ticket, self._trainer.rows, row)

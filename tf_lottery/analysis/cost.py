@@ -88,6 +88,7 @@ def inference_flops(
 def _cost(
     kernels: Mapping[str, KernelUse], mask: Mapping[str, np.ndarray]
 ) -> Cost:
+    """The cost of a mask, given as arrays."""
     strange = [
         path
         for path, keep in mask.items()
@@ -99,14 +100,21 @@ def _cost(
             f"{strange}, while the kernels are {list(kernels)}. Pass a mask "
             "of this model."
         )
-    dense = effective = 0
-    for path, kernel in kernels.items():
-        kept = kernel.size
-        if path in mask:
-            kept = int(np.count_nonzero(mask[path]))
-        dense += 2 * kernel.size * kernel.uses
-        effective += 2 * kept * kernel.uses
-    return Cost(dense, effective)
+    return _cost_of_counts(
+        kernels, {k: int(np.count_nonzero(m)) for k, m in mask.items()}
+    )
+
+
+def _cost_of_counts(
+    kernels: Mapping[str, KernelUse], kept: Mapping[str, int]
+) -> Cost:
+    return Cost(
+        sum(2 * kernel.size * kernel.uses for kernel in kernels.values()),
+        sum(
+            2 * kept.get(path, kernel.size) * kernel.uses
+            for path, kernel in kernels.items()
+        ),
+    )
 
 
 def training_flops(inference: Cost, examples: int) -> Cost:
@@ -157,7 +165,12 @@ class CostMeter:
             notice(f"FLOPs stay empty in results.csv. {error}")
 
     def columns(
-        self, mask: Mapping[str, np.ndarray], *, steps: int, batch_size: int
+        self,
+        mask: Mapping[str, np.ndarray],
+        *,
+        steps: int,
+        batch_size: int,
+        changes: Sequence[tuple[int, Mapping[str, int]]] = (),
     ) -> dict[str, int | None]:
         """Returns the `COST_COLUMNS` of one training.
 
@@ -165,12 +178,26 @@ class CostMeter:
             mask: that it was trained with.
             steps: optimizer steps that it was really trained for.
             batch_size: examples per step.
+            changes: `(step, {path: kept})` from the step on that training
+                started from, where the mask changed on the way.
         """
         examples = steps * batch_size
         flops: list[int | None] = [None] * 4
         if self._kernels is not None:
             inference = _cost(self._kernels, mask)
             training = training_flops(inference, examples)
+            if changes:
+                stops = [step for step, _ in changes[1:]]
+                stops.append(changes[0][0] + steps)
+                parts = [
+                    training_flops(
+                        _cost_of_counts(self._kernels, kept),
+                        (stop - start) * batch_size,
+                    )
+                    for (start, kept), stop in zip(changes, stops)
+                ]
+                spent = sum(part.effective for part in parts)
+                training = Cost(training.dense, spent)
             flops = [
                 *dataclasses.astuple(training),
                 *dataclasses.astuple(inference),

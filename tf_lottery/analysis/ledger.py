@@ -41,7 +41,7 @@ def with_search_costs(
     the search has paid. S is `search_effective_flops`, D the training FLOPs
     of the dense network of level 0, which somebody without a ticket trains
     anyway, and f - e the FLOPs that the mask saves per inference, so both
-    sides assume a machine that skips zeros.
+    sides assume a machine that skips zeros; at least 0.
 
     Args:
         rows: Rows of results.csv or level.json files, in any order. Columns
@@ -99,4 +99,4 @@ def _break_even(row: _Row, dense: Any) -> int | None:
     if None in (spent, dense, before, after) or before <= after:
         return None
     # Ceiling of a quotient of integers beyond the 53 bits of a float.
-    return -((dense - spent) // (before - after))
+    return max(0, -((dense - spent) // (before - after)))

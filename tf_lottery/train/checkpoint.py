@@ -38,12 +38,17 @@ class Snapshot:
             seed generators), the masks, the optimizer, and the state of the
             rewind step once it has been reached; by name.
         seconds: that the training has taken so far.
+        changes: steps at which the mask was changed, with the counts from
+            then on.
     """
 
     step: int
     rows: list[Evaluation]
     arrays: dict[str, np.ndarray]
     seconds: float = 0.0
+    changes: list[tuple[int, dict[str, int]]] = dataclasses.field(
+        default_factory=list
+    )
 
 
 class Checkpoint:
@@ -178,6 +183,7 @@ class Checkpoint:
             "seconds": snapshot.seconds,
             "rows": [dataclasses.astuple(row) for row in snapshot.rows],
             "names": sorted(snapshot.arrays),
+            "changes": snapshot.changes,
         }
         text = np.frombuffer(json.dumps(header).encode(), np.uint8)
         # Numbered: a path of Keras' is no safe name in an archive.
@@ -211,6 +217,10 @@ class Checkpoint:
             for step, split, loss, accuracy in header["rows"]
         ]
         snapshot = Snapshot(
-            int(header["step"]), rows, arrays, float(header["seconds"])
+            int(header["step"]),
+            rows,
+            arrays,
+            float(header["seconds"]),
+            [(int(step), dict(kept)) for step, kept in header["changes"]],
         )
         return snapshot, dict(header["training"])

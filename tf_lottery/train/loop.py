@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_lottery import seeds
 from tf_lottery.layers import apply_masks
+from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
 from tf_lottery.models import gives_probabilities
@@ -196,7 +197,8 @@ class Trainer:
             `train_steps`, and loss and accuracy at the end and at early
             stopping, under the column names of results.csv. The evaluations
             themselves are in `rows`, and how long it took, over all its
-            parts where it was cut off, in `seconds`.
+            parts where it was cut off, in `seconds`; `changes` has a step and
+            the counts from then on for every change of the mask.
 
         Raises:
             RuntimeError: a loss is not finite, or the replicas do not hold
@@ -222,6 +224,9 @@ class Trainer:
         self._fresh.restore()
         seed_generators(model, seed, self._strategy, restart=True)
         self.rows: list[Evaluation] = []
+        self.changes: list[tuple[int, dict[str, int]]] = []
+        if change:
+            self.changes = [(start_step, get_mask(model).kept_by_path)]
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
         if step < self.train_steps:
@@ -247,6 +252,7 @@ class Trainer:
             snapshot = None
         if snapshot:
             self.rows = list(snapshot.rows)
+            self.changes = list(snapshot.changes)
             self._rewound = self._state.put(snapshot, at_rewind_step)
             # All workers have read the same, or none may go on.
             self._check_replicas()
@@ -277,7 +283,9 @@ class Trainer:
                 seconds = time.monotonic() - started
                 rows = list(self.rows)
                 arrays = self._state.arrays(self._rewound)
-                saved = checkpoint.save(Snapshot(step, rows, arrays, seconds))
+                saved = checkpoint.save(
+                    Snapshot(step, rows, arrays, seconds, list(self.changes))
+                )
             if number:
                 raise Stopped(number, step, saved)
         self.seconds = time.monotonic() - started
@@ -289,6 +297,7 @@ class Trainer:
         if change and step < self.train_steps and change.next(step) == step:
             change(self.model, self._optimizer, step)
             self._check_replicas()
+            self.changes.append((step, get_mask(self.model).kept_by_path))
         if at_rewind_step and step == at_rewind_step[0]:
             self._rewound = get_state(self.model)
             at_rewind_step[1]()
