@@ -343,3 +343,19 @@ def test_compiling_is_no_part_of_a_trainings_time(
     trainer(trainer.model, level=0, seed=0)
     assert calls[0] == 0 and sum(calls) == trainer.train_steps
     assert trainer.seconds == len(calls) - 1
+
+
+def test_one_compilation_serves_calls_of_any_length(make_net, make_trainer):
+    trainer = make_trainer(make_net(), jit="on")
+    texts = [
+        trainer._run.experimental_get_compiler_ir(
+            *trainer._feed(0, count, 1),
+            tf.zeros(trainer._feed.length),
+            *map(tf.constant, (count, 0, 0)),
+        )(stage="hlo")
+        for count in (1, 3)
+    ]
+    # Not a constant in it, for which XLA would compile it anew.
+    assert texts[0] == texts[1]
+    trainer(trainer.model, level=0, seed=0)
+    assert trainer._run.experimental_get_tracing_count() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -157,3 +158,20 @@ def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
         "early_stop_test_accuracy": at_best.accuracy,
         "early_stop_censored": best is validation[-1],
     }
+
+
+def check_finite(loss: float, name: str, level: int, when: str) -> None:
+    """Raises RuntimeError where training has diverged.
+
+    Args:
+        loss: what must be finite.
+        name: of the split, for the error.
+        level: pruning level, for the error.
+        when: in training, for the error.
+    """
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"The {name} loss must stay finite. Received: loss={loss} at level "
+            f"{level} {when}. Lower --learning_rate, or add --warmup; finished "
+            "levels are kept."
+        )

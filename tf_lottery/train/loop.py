@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from tf_lottery.train.checkpoint import Checkpoint
 from tf_lottery.train.checkpoint import Snapshot
 from tf_lottery.train.evaluate import Evaluation
 from tf_lottery.train.evaluate import Evaluator
+from tf_lottery.train.evaluate import check_finite
 from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.feed import DeviceFeed
 from tf_lottery.train.feed import HostFeed
@@ -139,7 +139,8 @@ class Trainer:
             self._optimizer.build(model.trainable_variables)
         self._fresh = OptimizerSnapshot(self._optimizer)
         self._state = TrainingState(model, self._optimizer)
-        jit = xla_scope(settings.jit, model, self._strategy)
+        self._compiled = False
+        jit = self._jit = xla_scope(settings.jit, model, self._strategy)
         decoupled = settings.optimizer in DECOUPLED
         self._run = compile_steps(
             model,
@@ -229,10 +230,7 @@ class Trainer:
             self.changes = [(start_step, get_mask(model).kept_by_path)]
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
-        if step < self.train_steps:
-            # Compiles, where that is not done yet: the first training's time
-            # would seem longer than the others'.
-            self._call(0, step, step + 1, seed, False)
+        self._compile(step, seed)
         started = time.monotonic()
         snapshot = None
         if checkpoint:
@@ -269,7 +267,7 @@ class Trainer:
             rate = (time.monotonic() - began) / (stop - step)
             steps = max(1, int(_CALL_SECONDS / max(rate, 1e-6)))
             when = f"between steps {step} and {stop}"
-            _check_finite(loss, "training", level, when)
+            check_finite(loss, "training", level, when)
             step = stop
             self._arrive(step, level, at_rewind_step, change)
             number = stopping() if step < self.train_steps else 0
@@ -292,6 +290,17 @@ class Trainer:
         steps = self.train_steps - start_step
         return {"train_steps": steps, **summarize(self.rows)}
 
+    def _compile(self, step: int, seed: int) -> None:
+        """Compiles, so that the first training seems to take no longer."""
+        if self._compiled or step >= self.train_steps:
+            return
+        self._compiled = True
+        self._call(0, step, step + 1, seed, False)
+        if self._jit == "loop":
+            # Dense networks: evaluating takes less than compiling that.
+            for staged in self._staged.values():
+                self._evaluate(staged)
+
     def _arrive(self, step: int, level: int, at_rewind_step, change) -> None:
         """Does what is due when the model has taken `step` steps."""
         if change and step < self.train_steps and change.next(step) == step:
@@ -308,7 +317,7 @@ class Trainer:
         if step == self.train_steps:
             new.append(self._evaluation(step, "train"))
         for row in new:
-            _check_finite(row.loss, row.split, level, f"at step {step}")
+            check_finite(row.loss, row.split, level, f"at step {step}")
         self.rows += new
         self.on_step(step, new)
 
@@ -358,13 +367,4 @@ class Trainer:
             tf.constant(count),
             tf.constant(start),
             tf.constant(seeds.derive(seed, "augment")),
-        )
-
-
-def _check_finite(loss: float, name: str, level: int, when: str) -> None:
-    if not math.isfinite(loss):
-        raise RuntimeError(
-            f"The {name} loss must stay finite. Received: loss={loss} at level "
-            f"{level} {when}. Lower --learning_rate, or add --warmup; finished "
-            "levels are kept."
         )

@@ -128,10 +128,12 @@ def compile_steps(
 
     @tf.function(jit_compile=jit == "loop")
     def run(x, y, order, rates, count, start, key):
-        total = tf.zeros(())
-        for i in tf.range(count):
+        total, i = tf.zeros(()), tf.constant(0)
+        # Not over tf.range: XLA would compile it anew for every count.
+        while i < count:
             seed = tf.stack([key, start + i])
             total += loop_body(x, y, order, i, rates[i], seed)
+            i += 1
         return total
 
     return run
