@@ -255,6 +255,7 @@ def test_what_is_refused_before_training(make, fit, data):
         ({"patience": 0}, "patience"),
         ({"mode": "best"}, "mode"),
         ({"criterion": "size"}, "criterion"),
+        ({"criterion": "snip"}, "criterion"),
         ({"collapse": "no"}, "collapse"),
     ],
 )
