@@ -39,7 +39,7 @@ class PruningContext:
             used; BatchNormalization takes its statistics over so many.
         initial: `{path: array}`, the weights that training began with, for
             criteria that compare the present ones with them.
-        cache: what is kept between the rounds of one pruning.
+        cache: what is kept between the rounds of one pruning; made by it.
     """
 
     model: keras.Model
@@ -51,8 +51,8 @@ class PruningContext:
     collapse: str = "stop"
     batch_size: int = 256
     initial: Mapping[str, np.ndarray] | None = None
-    cache: dict[Any, Any] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
+    cache: dict[Any, Any] | None = dataclasses.field(
+        default=None, repr=False, compare=False
     )
 
     @property
