@@ -106,7 +106,7 @@ class Experiment:
         parallel.check_parallel(config.parallel)
         models.check_model(config.model)
         models.check_init(config.init)
-        get_pruner(config.criterion)
+        get_pruner(config.criterion, given=())
         train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches)
         self._exported = parse_levels("export", config.export, config.levels)

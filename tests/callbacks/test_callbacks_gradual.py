@@ -306,7 +306,7 @@ def test_arguments_are_checked():
         GradualPruning(0.5)
     for options, name in (
         ({"criterion": "size"}, "criterion"), ({"scope": "all"}, "scope"),
-        ({"collapse": "no"}, "collapse"),
+        ({"criterion": "snip"}, "criterion"), ({"collapse": "no"}, "collapse"),
     ):
         with pytest.raises(ValueError, match=f"`{name}`"):
             GradualPruning(SCHEDULE, **options)

@@ -261,7 +261,7 @@ def test_what_is_refused_before_training(make, fit, data):
         ({"every": "soon"}, "every"),
         ({"rewind": "1ep"}, "rewind"),
         ({"patience": 0}, "patience"),
-        ({"mode": "best"}, "mode"),
+        ({"mode": "best"}, "mode"), ({"criterion": "snip"}, "criterion"),
         ({"criterion": "size"}, "criterion"),
         ({"collapse": "no"}, "collapse"),
     ],

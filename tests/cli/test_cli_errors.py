@@ -65,6 +65,9 @@ BAD = {
     "unknown criterion": (
         ["--criterion=x"], r"`criterion` must .* Received: criterion='x'",
     ),
+    "criterion without its data": (
+        ["--criterion=snip"], r"`criterion` must .* without loss, x, y here\.",
+    ),
     "unknown method": (["--method=x"], r"`method` must .*method='x'"),
     "unknown branch": (["--branches=x"], r"`branches` must .*branches='x'"),
     "unknown flag": (

@@ -24,11 +24,17 @@ def test_by_hand(run_eagerly, batch_size, monkeypatch):
     model = mask_model(keras.Model(x, layer(x)))
     model.weights[0].assign([[2.0], [-3.0]])
     model.run_eagerly = run_eagerly
+    eager = set()
+
+    def loss(y, outputs):
+        eager.add(tf.executing_eagerly())
+        return square(y, outputs)
+
     context = PruningContext(
         model,
         x=np.array([[1.0, 0], [0, 1], [1, 1]]),
         y=np.array([[1.0], [-1.0], [-1.0]]),
-        loss=square,
+        loss=loss,
         batch_size=batch_size,
     )
     # Residuals 1, -2 and 0; gradients 2 r x: (2, 0), (0, -4) and (0, 0). The
@@ -37,6 +43,8 @@ def test_by_hand(run_eagerly, batch_size, monkeypatch):
     np.testing.assert_allclose(
         found, [[4 / 2 * 4 / 3], [9 / 2 * 16 / 3]], rtol=1e-6
     )
+    # Three examples are three calls, also in one batch.
+    assert eager == {run_eagerly}
     set_mask(model, {"one/kernel": [[True], [False]]})
     # Residuals 1, 1 and 3: gradients 2, 0 and 6.
     found = Fisher().scores(context)["one/kernel"]

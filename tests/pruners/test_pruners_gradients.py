@@ -10,6 +10,8 @@ import tensorflow as tf
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
+from tf_lottery.layers import strip_masks
+from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import gradients
 from tf_lottery.pruners import prune
@@ -204,6 +206,33 @@ def test_compiled_for_many_calls_and_traced_once(monkeypatch):
     monkeypatch.setattr(gradients, "_MANY", 3)
     IterativeSNIP(rounds=1).find_mask(context)
     assert len(traces) == 23 and not any(traces[1:])
+
+
+def test_nothing_is_remembered_of_another_loss_or_model(monkeypatch):
+    monkeypatch.setattr(gradients, "_MANY", 1)
+    context = context_of(linear())
+    one = context.gradients()["one/kernel"]
+
+    def twice(y, outputs):
+        return 2 * context.loss(y, outputs)
+
+    class Both(Pruner):
+        rounds = 2
+
+        def scores(self, context):
+            other = dataclasses.replace(context, loss=twice)
+            for given, factor in ((context, 1), (other, 2), (context, 1)):
+                found = given.gradients()["one/kernel"]
+                np.testing.assert_allclose(found, factor * one, rtol=1e-6)
+            return context.kernels
+
+    Both().find_mask(dataclasses.replace(context, keep=1))
+    other = dataclasses.replace(context, loss=twice)
+    np.testing.assert_allclose(other.gradients()["one/kernel"], 2 * one, 1e-6)
+    strip_masks(context.model, in_place=True)
+    mask_model(context.model, in_place=True)
+    set_mask(context.model, {"one/kernel": [[True], [False]]})
+    assert context.gradients()["one/kernel"][1] == 0
 
 
 def test_mixed_precision():

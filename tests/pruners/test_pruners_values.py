@@ -171,6 +171,16 @@ class TestRegistry:
         with pytest.raises(ValueError, match="magnitude, .*'magic'"):
             get_pruner("magic")
 
+    def test_what_a_criterion_needs_is_known_beforehand(self):
+        text = "`criterion` must be.*without loss, x, y here.*'snip'"
+        with pytest.raises(ValueError, match=text):
+            get_pruner("snip", given=())
+        with pytest.raises(ValueError, match="without y here"):
+            get_pruner("snip", given=("x", "loss"))
+        assert get_pruner("snip", given=("x", "y", "loss"))
+        for name in ("magnitude", "synflow", "small_final"):
+            assert get_pruner(name, given=()) is PRUNERS[name]
+
     def test_scores_must_be_defined(self):
         model = mask_model(make_model())
         with pytest.raises(NotImplementedError, match="by Pruner. Return"):

@@ -162,6 +162,7 @@ def test_no_callback_without_a_rewind_step(make_model):
         ({"levels": -1}, "`levels` must be a non-negative integer. Received"),
         ({"levels": 1.5}, "`levels` must be a non-negative integer."),
         ({"criterion": "magnitud"}, "`criterion` must be one of "),
+        ({"criterion": "snip"}, "`criterion` must be one that can do without"),
         ({"scope": "local"}, "`scope` must be one of "),
         ({"prune_rate": 0}, "`prune_rate` must be in (0, 1). Received: "),
         ({"prune_rate": 20}, "`prune_rate` must be in (0, 1). Received: "),

@@ -84,7 +84,7 @@ class GradualPruning(keras.callbacks.Callback):
                 f"sparsity). Received: schedule={schedule!r}. Use one of "
                 "tf_lottery.schedules."
             )
-        self._pruner = get_pruner(criterion)
+        self._pruner = get_pruner(criterion, given=())
         check_target(0.0, scope, collapse)
         self.schedule = schedule
         self.criterion = criterion

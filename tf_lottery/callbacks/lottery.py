@@ -137,7 +137,7 @@ class LotteryTicket(keras.callbacks.Callback):
         self.maximise = _maximise(mode, monitor)
         self.collapse = collapse
         self.seed = seed
-        self._pruner = get_pruner(criterion)
+        self._pruner = get_pruner(criterion, given=())
         self._rates = {
             "prune_rate": prune_rate,
             "conv_prune_rate": conv_prune_rate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import keras
@@ -39,7 +39,7 @@ class PruningContext:
             used; BatchNormalization takes its statistics over so many.
         initial: `{path: array}`, the weights that training began with, for
             criteria that compare the present ones with them.
-        cache: what is kept between the rounds of one pruning.
+        cache: what is kept between the rounds of one pruning; made by it.
     """
 
     model: keras.Model
@@ -51,8 +51,8 @@ class PruningContext:
     collapse: str = "stop"
     batch_size: int = 256
     initial: Mapping[str, np.ndarray] | None = None
-    cache: dict[Any, Any] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
+    cache: dict[Any, Any] | None = dataclasses.field(
+        default=None, repr=False, compare=False
     )
 
     @property
@@ -178,18 +178,35 @@ def register(name: str) -> Callable[[type[Pruner]], type[Pruner]]:
     return add
 
 
-def get_pruner(criterion: str | Pruner) -> Pruner:
+def get_pruner(
+    criterion: str | Pruner, given: Collection[str] | None = None
+) -> Pruner:
     """Returns the pruner of a name, or the pruner given.
 
+    Args:
+        criterion: a name in `PRUNERS`, or a `Pruner`.
+        given: the parts of a context, as in `Pruner.needs`, that the caller
+            is going to give; None leaves it to the pruning to check them.
+
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a criterion that needs more.
     """
     if isinstance(criterion, Pruner):
-        return criterion
-    if criterion not in PRUNERS:
+        pruner = criterion
+    elif criterion in PRUNERS:
+        pruner = PRUNERS[criterion]
+    else:
         raise ValueError(
             f"`criterion` must be one of {', '.join(sorted(PRUNERS))}. "
             f"Received: criterion={criterion!r}. Choose one, or register "
             "your own pruner."
         )
-    return PRUNERS[criterion]
+    missing = [] if given is None else set(pruner.needs) - set(given)
+    if missing:
+        raise ValueError(
+            "`criterion` must be one that can do without "
+            f"{', '.join(sorted(missing))} here. Received: "
+            f"criterion={criterion!r}. Choose another, or use tfl.prune, which "
+            "takes them."
+        )
+    return pruner

@@ -70,6 +70,8 @@ class Objective:
         training: bool = True,
         temperature: float = 1.0,
     ):
+        # Also lest another loss be given this one's id.
+        self._context = context
         self._model = context.model
         self._loss = loss_of(context)
         self._training = training
@@ -208,7 +210,7 @@ def average(
         )
         return lambda batch, *lists: derivative(objective, batch, *lists)
 
-    key = (derivative, training, temperature)
+    key = (derivative, training, temperature, id(context.loss))
     batches = -(-size // context.batch_size)
     calls = size if loops else batches
     function = compiled(context, key, make, calls)
@@ -260,7 +262,7 @@ def compiled(
     """Returns a function, compiled where that pays.
 
     Args:
-        context: its cache holds the function, for all rounds of a pruning;
+        context: its cache holds the function for all rounds of a pruning;
             where its model runs eagerly, so does the function.
         key: the function's, in the cache.
         make: returns the function.
@@ -268,13 +270,15 @@ def compiled(
     """
     import tensorflow as tf
 
-    if key not in context.cache:
+    # By itself a context may be used after its model was changed.
+    cache = {} if context.cache is None else context.cache
+    if key not in cache:
         function = make()
-        calls *= context.cache.get("rounds", 1)
+        calls *= cache.get("rounds", 1)
         if calls >= _MANY and not context.model.run_eagerly:
             # As Keras' own training step: plain Python.
             function = tf.function(
                 function, autograph=False, reduce_retracing=True
             )
-        context.cache[key] = function
-    return context.cache[key]
+        cache[key] = function
+    return cache[key]

@@ -104,7 +104,7 @@ def find_tickets(
         strategy 2); Frankle et al., 2020, arXiv:1912.05671 (k > 0); Renda et
         al., 2020, arXiv:2003.02389 (`"lr_rewind"`, `"fine_tune"`).
     """
-    pruner = get_pruner(criterion)
+    pruner = get_pruner(criterion, given=())
     check_search(levels, retrain, collapse, rewind_step)
     added = not is_masked(model)
     if added:
