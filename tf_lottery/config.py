@@ -80,7 +80,7 @@ class Config:
     scope: str = flag(
         "layerwise",
         "What competes: layerwise (each kernel at its own rate), global, "
-        "uniform, erk.",
+        "uniform, erk, smart_ratio (the earlier a kernel, the denser).",
         choices=SCOPES,
     )
     levels: int = flag(

@@ -82,7 +82,7 @@ def prune(
         sparsity: fraction of the prunable weights to be zero, in [0, 1).
         criterion: a name in `PRUNERS`, or a `Pruner`.
         scope: `"global"`, `"uniform"` (every kernel alike; `"layerwise"` is
-            the same here), or `"erk"`.
+            the same here), `"erk"` or `"smart_ratio"`.
         x: inputs, for criteria that need data.
         y: their targets.
         loss: `(y, outputs) -> losses`, for criteria that need gradients.
