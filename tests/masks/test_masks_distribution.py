@@ -228,7 +228,7 @@ def test_rates_must_be_fractions(rate):
 
 
 def test_unknown_words():
-    with pytest.raises(ValueError, match="layerwise, global, uniform, erk, smart"):
+    with pytest.raises(ValueError, match="global, uniform, erk, smart_ratio"):
         PruningRates("layer", 0.2)
     with pytest.raises(ValueError, match="`scope` must.*scope='all'"):
         check_target(0.5, "all")

@@ -27,6 +27,7 @@ class PruningContext:
         y: their targets.
         loss: `(y, outputs) -> losses`, for criteria that need gradients.
         collapse: as in `tf_lottery.masks.select`.
+        structure: as in `tf_lottery.masks.select`.
     """
 
     model: keras.Model
@@ -36,6 +37,7 @@ class PruningContext:
     y: np.ndarray | None = None
     loss: Callable | None = None
     collapse: str = "stop"
+    structure: str | None = None
 
     @property
     def mask(self) -> Mask:
@@ -72,6 +74,7 @@ class Pruner:
             context.mask,
             context.keep,
             collapse=context.collapse,
+            structure=context.structure,
         )
 
 
