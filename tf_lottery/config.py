@@ -158,7 +158,10 @@ class Config:
         (),
         "Controls trained beside the tickets: reinit (same mask, fresh "
         "weights), shuffle_mask (permuted mask, same weights), random_mask "
-        "(random mask, fresh weights), rewound (the ticket reset).",
+        "(random mask, fresh weights), random_uniform and random_erk (only "
+        "the total in common, fresh weights), constant_sign (same mask and "
+        "signs, one magnitude per kernel), constant_random_sign (random signs)"
+        ", rewound (the ticket reset).",
         identity=False,
     )
     branch_levels: tuple[int, ...] | None = flag(

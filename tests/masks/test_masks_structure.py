@@ -175,6 +175,13 @@ class TestCollapse:
         )
         assert found["a"].tolist() == [[False, False, True, True]]
 
+    def test_floor_keeps_a_living_block(self):
+        found = select(
+            {"a": np.full((1, 4), -1.0)}, Mask({"a": [[0, 0, 1, 1]]}),
+            {"a": 0}, collapse="floor", structure="1x2",
+        )
+        assert found["a"].tolist() == [[False, False, True, True]]
+
     def test_floor_lets_an_empty_kernel_be(self):
         mask = Mask({"a": [[1, 1, 1, 1]], "b": [[0, 0], [0, 0]]})
         found = select(
