@@ -99,3 +99,19 @@ def test_deep_networks_at_a_thousandth(name):
     assert effective_mask(model, report.mask) == report.mask
     after = get_state(model)
     assert all(np.array_equal(after[k], v) for k, v in before.items())
+
+
+def test_sums_that_are_a_little_off(monkeypatch):
+    """Fast convolutions do not give exact zeros."""
+    x = keras.Input((4, 4, 1))
+    y = layers.Flatten()(layers.Conv2D(1, 3, name="conv")(x))
+    model = keras.Model(x, layers.Dense(1, name="out")(y))
+    mask = Mask(
+        {"conv/kernel": np.zeros((3, 3, 1, 1)), "out/kernel": np.ones((4, 1))}
+    )
+    exact = keras.src.ops.conv
+    monkeypatch.setattr(
+        "keras.src.ops.conv", lambda *args, **how: exact(*args, **how) + 1e-3
+    )
+    report = check_paths(model, mask)
+    assert report.cut_by == ("conv/kernel",) and report.mask.kept == 0
