@@ -104,7 +104,7 @@ class Config:
     scope: str = flag(
         "layerwise",
         "What competes: layerwise (each kernel at its own rate), global, "
-        "uniform, erk.",
+        "uniform, erk, smart_ratio (the earlier a kernel, the denser).",
         choices=SCOPES,
     )
     levels: int = flag(
@@ -182,7 +182,10 @@ class Config:
         (),
         "Controls trained beside the tickets: reinit (same mask, fresh "
         "weights), shuffle_mask (permuted mask, same weights), random_mask "
-        "(random mask, fresh weights), rewound (the ticket reset).",
+        "(random mask, fresh weights), random_uniform and random_erk (only "
+        "the total in common, fresh weights), constant_sign (same mask and "
+        "signs, one magnitude per kernel), constant_random_sign (random signs)"
+        ", rewound (the ticket reset).",
         identity=False,
     )
     branch_levels: tuple[int, ...] | None = flag(

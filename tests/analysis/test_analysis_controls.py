@@ -64,7 +64,12 @@ def check_chance(found, m, n, size):
     assert found < min(m, n)
 
 
-@pytest.mark.parametrize("name", sorted(CONTROLS))
+TOTAL_ONLY = ("random_uniform", "random_erk")
+MOVED = ("shuffle_mask", "random_mask", *TOTAL_ONLY)
+CONSTANT = ("constant_sign", "constant_random_sign")
+
+
+@pytest.mark.parametrize("name", sorted(set(CONTROLS) - set(TOTAL_ONLY)))
 def test_equal_counts_in_every_kernel(name, ticket):
     found = control(name, ticket).mask
     assert found.kept_by_path == ticket.mask.kept_by_path
@@ -76,17 +81,93 @@ def test_equal_counts_in_every_kernel(name, ticket):
 def test_deterministic_in_the_seed(name, ticket):
     one, again, other = (control(name, ticket, seed) for seed in (5, 5, 6))
     assert one.mask == again.mask
-    moves = name in ("shuffle_mask", "random_mask")
-    assert (one.mask != other.mask) is moves
+    assert (one.mask != other.mask) is (name in MOVED)
+    for path, value in one.weights.items():
+        assert np.array_equal(value, again.weights[path])
+    same = np.array_equal(
+        one.weights["hidden/kernel"], other.weights["hidden/kernel"]
+    )
+    assert same is (name != "constant_random_sign")
 
 
-@pytest.mark.parametrize("name", ["shuffle_mask", "random_mask"])
+@pytest.mark.parametrize("name", MOVED)
 def test_moved_masks_meet_the_ticket_by_chance(name, ticket):
     found = control(name, ticket).mask
+    counts = found.kept_by_path
     for path, m in (("hidden/kernel", 800), ("same/kernel", 500)):
-        check_chance(overlap(found, ticket.mask, path), m, m, 2000)
+        n = counts[path]
+        check_chance(overlap(found, ticket.mask, path), m, n, 2000)
     one, other = found, control(name, ticket, seed=6).mask
-    check_chance(overlap(one, other), 800, 800, 2000)
+    n = counts["hidden/kernel"]
+    check_chance(overlap(one, other), n, n, 2000)
+
+
+@pytest.mark.parametrize(
+    "name, counts",
+    [
+        # 1303 in 2000 : 2000 : 9 is 650.04, 650.04 and 2.93.
+        ("random_uniform", (650, 650, 3)),
+        # In 90 : 90 : 9, where 9 is all that the last has: 62 and more.
+        ("random_erk", (647, 647, 9)),
+    ],
+)
+def test_only_the_total_in_common(name, counts, ticket):
+    found = control(name, ticket)
+    assert tuple(found.mask.kept_by_path.values()) == counts
+    assert found.mask.kept == ticket.mask.kept == 1303
+    assert list(found.mask) == list(ticket.mask)
+    assert found.weights is FRESH
+
+
+@pytest.mark.parametrize("name", TOTAL_ONLY)
+def test_no_kernel_is_emptied_where_the_total_is_enough(name, ticket):
+    def of(*kept):
+        mask = Mask(
+            {k: (np.arange(np.prod(s)) < n).reshape(s)
+             for (k, s), n in zip(SHAPES.items(), kept)}
+        )
+        zeros = {k: np.zeros(s) for k, s in SHAPES.items()}
+        few = Ticket(mask, rewind=zeros, trained=zeros, level=3)
+        return tuple(control(name, few).mask.kept_by_path.values())
+
+    assert of(4, 0, 0) == (1, 2, 1)
+    assert of(3, 0, 0) == (1, 1, 1)
+    assert sum(of(2, 0, 0)) == 2 and sum(of(0, 0, 0)) == 0
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_constants(name, ticket):
+    found = control(name, ticket)
+    assert found.mask == ticket.mask
+    assert list(found.weights) == list(THETA)
+    for path in SHAPES:
+        kernel = found.weights[path]
+        assert kernel.dtype == np.float32 and kernel.shape == SHAPES[path]
+        size = np.float32(np.std(THETA[path].astype("float64")))
+        assert np.array_equal(np.abs(kernel), np.full(SHAPES[path], size))
+    # What is not pruned is the ticket's network's.
+    assert found.weights["hidden/bias"] is THETA["hidden/bias"]
+
+
+def test_signs_are_those_of_the_ticket():
+    """A weight of exactly 0 counts as positive, so that it is not lost."""
+    mask = Mask({"a": [[1, 1, 0, 1]]})
+    theta = {"a": np.array([[-3.0, 0.0, 1.0, 2.0]], "float32")}
+    kept = {"a": theta["a"] * mask["a"]}
+    ticket = Ticket(mask, rewind=kept, trained=kept, level=1)
+    found = CONTROLS["constant_sign"](ticket, theta, theta, 0).weights["a"]
+    # The mean is 0 and the mean square 3.5.
+    assert found.tolist() == (
+        np.float32(3.5**0.5) * np.float32([[-1, 1, 1, 1]])
+    ).tolist()
+
+
+def test_random_signs_are_independent(ticket):
+    found = control("constant_random_sign", ticket).weights
+    one, two = (found[k] > 0 for k in ("hidden/kernel", "same/kernel"))
+    # Binomial(2000, 1/2): mean 1000, deviation 22.4; five deviations.
+    for agree in (one, one == two, one == (THETA["hidden/kernel"] > 0)):
+        assert abs(int(agree.sum()) - 1000) < 112
 
 
 @pytest.mark.parametrize("name", ["reinit", "rewound"])
@@ -141,7 +222,10 @@ def test_a_dense_and_an_empty_kernel_stay_so():
 
 
 def test_names(ticket):
-    assert set(CONTROLS) == {"reinit", "shuffle_mask", "random_mask", "rewound"}
+    assert set(CONTROLS) == {
+        "reinit", "shuffle_mask", "random_mask", "rewound", *TOTAL_ONLY,
+        *CONSTANT,
+    }
     # Those of theta go on from step k; fresh weights start at step 0.
     assert set(REWOUND) == {"shuffle_mask", "rewound"}
     for name in CONTROLS:
@@ -152,6 +236,7 @@ def test_names(ticket):
     with pytest.raises(ValueError) as error:
         check_controls(("reinit", "shuffle"))
     assert str(error.value) == (
-        "`branches` must be among reinit, shuffle_mask, random_mask, rewound. "
-        "Received: branches='shuffle'. Separate several by commas."
+        "`branches` must be among reinit, shuffle_mask, random_mask, "
+        "random_uniform, random_erk, constant_sign, constant_random_sign, "
+        "rewound. Received: branches='shuffle'. Separate several by commas."
     )

@@ -5,13 +5,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tf_lottery.masks import SCOPES
 from tf_lottery.masks import Mask
 from tf_lottery.masks import PruningRates
 from tf_lottery.masks import check_target
 from tf_lottery.masks import keep_count
 from tf_lottery.masks import select
 from tf_lottery.masks import target_counts
-from tf_lottery.masks.distribution import erk_counts
 
 LENET = {"1/kernel": (784, 300), "2/kernel": (300, 100), "3/kernel": (100, 10)}
 # Conv-2 and Conv-4 of the paper on 32 x 32 x 3 images, 2 x 2 pooling.
@@ -117,7 +117,7 @@ def test_lenet_counts():
 
 
 @pytest.mark.parametrize("collapse", ["stop", "floor", "allow"])
-@pytest.mark.parametrize("scope", ["layerwise", "uniform", "global", "erk"])
+@pytest.mark.parametrize("scope", SCOPES)
 def test_plan_equals_pruning_level_by_level(scope, collapse):
     rng = np.random.default_rng(5)
     shapes = {"a": (6, 7), "b": (3, 3, 2, 4), "c": (10, 2)}
@@ -136,7 +136,7 @@ def test_plan_equals_pruning_level_by_level(scope, collapse):
             assert mask.kept_by_path == counts
 
 
-@pytest.mark.parametrize("scope", ["layerwise", "uniform", "erk"])
+@pytest.mark.parametrize("scope", [s for s in SCOPES if s != "global"])
 def test_plan_with_a_floor_equals_pruning_far_below_it(scope):
     shapes = {"a": (4, 4), "b": (2, 2), "c": (3,)}
     rates = PruningRates(scope, 0.6)
@@ -190,9 +190,12 @@ class TestTargetCounts:
             assert target_counts(self.mask, 0.75, scope) == {"a": 25, "b": 4}
         # 29 shared 20 : 8 is 20.7 and 8.3.
         assert target_counts(self.mask, 0.75, "erk") == {"a": 21, "b": 8}
+        # 0.3 of b is 4.8.
+        smart = target_counts(self.mask, 0.75, "smart_ratio")
+        assert smart == {"a": 24, "b": 5}
 
     def test_zero_keeps_everything(self):
-        for scope in ("uniform", "erk"):
+        for scope in ("uniform", "erk", "smart_ratio"):
             assert target_counts(self.mask, 0.0, scope) == {"a": 100, "b": 16}
         assert target_counts(self.mask, 0.0, "global") == 116
 
@@ -200,7 +203,8 @@ class TestTargetCounts:
         half = Mask({"a": [1, 1, 0, 0], "b": [1, 1, 1, 1]})
         assert target_counts(half, 0.5, "global") == 4
         assert target_counts(half, 0.5, "uniform") == {"a": 2, "b": 2}
-        with pytest.raises(ValueError, match=r"^`scope` must .*and a pruned"):
+        text = r"^`scope` must be global, erk or smart_ratio .*and a pruned"
+        with pytest.raises(ValueError, match=text):
             target_counts(half, 0.25, "uniform")
         assert target_counts(half, 0.25, "erk") == {"a": 2, "b": 4}
 
@@ -215,45 +219,6 @@ class TestTargetCounts:
             target_counts(self.mask, sparsity, "global")
 
 
-class TestErk:
-    def test_by_hand(self):
-        # Densities 0.2 and 0.5 are in the ratio of (20 / 100) to (8 / 16).
-        shapes = {"a": (10, 10), "b": (4, 4)}
-        full = {"a": 100, "b": 16}
-        assert erk_counts(shapes, 28, full) == {"a": 20, "b": 8}
-        # b's share would be 17.1 of 16, so it stays whole.
-        assert erk_counts(shapes, 60, full) == {"a": 44, "b": 16}
-        assert erk_counts(shapes, 0, full) == {"a": 0, "b": 0}
-        assert erk_counts(shapes, 116, full) == full
-
-    def test_remainders_go_to_the_largest_fractions(self):
-        shapes = {"a": (3, 3), "b": (5, 4), "c": (6, 6)}
-        full = {"a": 9, "b": 20, "c": 36}
-        # 10 shared 6 : 9 : 12 is 2.22, 3.33 and 4.44.
-        assert erk_counts(shapes, 10, full) == {"a": 2, "b": 3, "c": 5}
-
-    def test_convolutions_count_all_their_dimensions(self):
-        shapes = {"conv": (3, 3, 2, 4), "dense": (6, 6)}
-        full = {"conv": 72, "dense": 36}
-        assert erk_counts(shapes, 24, full) == {"conv": 12, "dense": 12}
-
-    @pytest.mark.parametrize("seed", range(30))
-    def test_adds_up_within_capacity(self, seed):
-        rng = np.random.default_rng(seed)
-        shapes = {
-            f"k{i}": tuple(rng.integers(1, 9, rng.integers(1, 5)).tolist())
-            for i in range(rng.integers(1, 7))
-        }
-        capacity = {
-            k: int(rng.integers(0, np.prod(s) + 1)) for k, s in shapes.items()
-        }
-        for total in range(sum(capacity.values()) + 1):
-            counts = erk_counts(shapes, total, capacity)
-            assert counts.keys() == shapes.keys()
-            assert sum(counts.values()) == total
-            assert all(0 <= n <= capacity[k] for k, n in counts.items())
-
-
 @pytest.mark.parametrize("rate", [0, 1, -0.2, 20, float("nan"), float("inf")])
 def test_rates_must_be_fractions(rate):
     with pytest.raises(ValueError, match=r"`prune_rate` must be in \(0, 1\)"):
@@ -263,7 +228,7 @@ def test_rates_must_be_fractions(rate):
 
 
 def test_unknown_words():
-    with pytest.raises(ValueError, match="layerwise, global, uniform, erk"):
+    with pytest.raises(ValueError, match="global, uniform, erk, smart_ratio"):
         PruningRates("layer", 0.2)
     with pytest.raises(ValueError, match="`scope` must.*scope='all'"):
         check_target(0.5, "all")

@@ -10,6 +10,7 @@ from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
+from tf_lottery.masks import SCOPES
 from tf_lottery.masks import PruningRates
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners import PRUNERS
@@ -138,7 +139,7 @@ def check_same(one, other):
 
 @EVERY
 @EACH
-@pytest.mark.parametrize("scope", ["layerwise", "global", "uniform", "erk"])
+@pytest.mark.parametrize("scope", SCOPES)
 def test_exact_count_and_subset(pruner, model, scope):
     model = make_model(model)
     before = get_mask(model)

@@ -9,6 +9,9 @@ import numpy as np
 
 from tf_lottery import seeds
 from tf_lottery.masks import Mask
+from tf_lottery.masks import erk_counts
+from tf_lottery.masks import floored
+from tf_lottery.masks import uniform_counts
 from tf_lottery.tickets import Ticket
 
 State = Mapping[str, np.ndarray]
@@ -19,7 +22,8 @@ class Control:
     """What a control branch is trained from.
 
     Args:
-        mask: of the same counts per kernel as the ticket's.
+        mask: of the same count as the ticket's, but for `random_uniform` and
+            `random_erk` also in every kernel.
         weights: `{path: array}`, the whole state.
     """
 
@@ -58,6 +62,74 @@ def random_mask(
     return Control(permuted(ticket.mask, seed), fresh)
 
 
+def random_uniform(
+    ticket: Ticket, theta: State, fresh: State, seed: int
+) -> Control:
+    """Random positions, the ticket's total in equal densities, fresh weights.
+
+    Beside `random_mask` it shows what the ticket's counts per kernel are
+    worth. A kernel keeps one weight at least, where the total is enough.
+
+    Reference:
+        Liu et al., "The Unreasonable Effectiveness of Random Pruning", 2022,
+        arXiv:2202.02643, section 3.
+    """
+    counts = uniform_counts(ticket.mask.shapes, ticket.mask.kept)
+    return Control(_random(ticket.mask, counts, seed), fresh)
+
+
+def random_erk(
+    ticket: Ticket, theta: State, fresh: State, seed: int
+) -> Control:
+    """Random positions, the ticket's total shared out by ERK, fresh weights.
+
+    A kernel keeps one weight at least, where the total is enough.
+
+    Reference:
+        Evci et al., 2020, arXiv:1911.11134, section 3; Liu et al., 2022,
+        arXiv:2202.02643, section 3.
+    """
+    sizes = {path: keep.size for path, keep in ticket.mask.items()}
+    counts = erk_counts(ticket.mask.shapes, ticket.mask.kept, sizes)
+    return Control(_random(ticket.mask, counts, seed), fresh)
+
+
+def constant_sign(
+    ticket: Ticket, theta: State, fresh: State, seed: int
+) -> Control:
+    """The ticket's mask and signs, one magnitude per kernel.
+
+    `w = sign(w_k) * std(W_k)`, where W_k is the whole kernel at the rewind
+    step, and w_k one of its weights. What else there is (biases, kernels that
+    are not pruned) is as at the rewind step. If this does as well as the
+    ticket, it is the signs that matter.
+
+    Reference:
+        Zhou et al., "Deconstructing Lottery Tickets", 2019, arXiv:1905.01067,
+        section 4.
+    """
+    signs = {path: theta[path] < 0 for path in ticket.mask}
+    return Control(ticket.mask, _constants(theta, signs))
+
+
+def constant_random_sign(
+    ticket: Ticket, theta: State, fresh: State, seed: int
+) -> Control:
+    """The ticket's mask, one magnitude per kernel, random signs.
+
+    As `constant_sign`, with signs that are independent of the ticket's.
+
+    Reference:
+        Zhou et al., 2019, arXiv:1905.01067, section 4.
+    """
+    signs = {}
+    for i, (path, keep) in enumerate(ticket.mask.items()):
+        bits = seeds.generator(seed, "sign", i).bit_generator
+        draws = bits.random_raw(keep.size)
+        signs[path] = (draws & 1).astype(bool).reshape(keep.shape)
+    return Control(ticket.mask, _constants(theta, signs))
+
+
 def rewound(ticket: Ticket, theta: State, fresh: State, seed: int) -> Control:
     """The ticket's mask, its rewind weights.
 
@@ -72,12 +144,21 @@ def rewound(ticket: Ticket, theta: State, fresh: State, seed: int) -> Control:
 
 CONTROLS: dict[str, Callable[[Ticket, State, State, int], Control]] = {
     function.__name__: function
-    for function in (reinit, shuffle_mask, random_mask, rewound)
+    for function in (
+        reinit,
+        shuffle_mask,
+        random_mask,
+        random_uniform,
+        random_erk,
+        constant_sign,
+        constant_random_sign,
+        rewound,
+    )
 }
 
 # Controls whose weights are those of the rewind step, so that training goes
-# on from there. Fresh weights are trained from step 0: they never get fewer
-# steps than the ticket had in all.
+# on from there. Fresh weights, and constants, are trained from step 0: they
+# never get fewer steps than the ticket had in all.
 REWOUND = ("shuffle_mask", "rewound")
 
 
@@ -110,3 +191,26 @@ def permuted(mask: Mask, seed: int) -> Mask:
             for i, (path, keep) in enumerate(mask.items())
         }
     )
+
+
+def _random(mask: Mask, counts: Mapping[str, int], seed: int) -> Mask:
+    """A mask of these counts and the shapes of `mask`, at random positions."""
+    sizes = {path: keep.size for path, keep in mask.items()}
+    if mask.kept >= len(sizes):
+        # A network that an empty kernel cuts in two would prove nothing.
+        counts = floored(counts, sizes)
+    first = {
+        path: (np.arange(keep.size) < counts[path]).reshape(keep.shape)
+        for path, keep in mask.items()
+    }
+    return permuted(Mask(first), seed)
+
+
+def _constants(theta: State, negative: Mapping[str, np.ndarray]) -> State:
+    """The state, with kernels of one magnitude where signs are given."""
+    weights = dict(theta)
+    for path, minus in negative.items():
+        kernel = np.asarray(theta[path])
+        size = kernel.astype("float64").std()
+        weights[path] = np.where(minus, -size, size).astype(kernel.dtype)
+    return weights

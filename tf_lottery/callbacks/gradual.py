@@ -41,7 +41,7 @@ class GradualPruning(keras.callbacks.Callback):
             `PruningSchedule` of the TensorFlow Model Optimization toolkit.
         criterion: a name in `PRUNERS`, or a `Pruner`.
         scope: `"uniform"` prunes every kernel alike, as that toolkit does;
-            `"global"` ranks all weights together; `"erk"`.
+            `"global"` ranks all weights together; `"erk"`, `"smart_ratio"`.
         collapse: `"stop"`, `"floor"` or `"allow"`, for pruning that would
             leave a kernel empty.
         seed: of random criteria.

@@ -61,7 +61,8 @@ class LotteryTicket(keras.callbacks.Callback):
         conv_prune_rate: of convolution kernels; `prune_rate` by default.
         output_prune_rate: of the output layer's kernel; half of `prune_rate`
             by default.
-        scope: `"layerwise"`, `"global"`, `"uniform"` or `"erk"`.
+        scope: `"layerwise"`, `"global"`, `"uniform"`, `"erk"` or
+            `"smart_ratio"`.
         criterion: a name in `PRUNERS`, or a `Pruner`.
         collapse: `"stop"`, `"floor"` or `"allow"`, for pruning that would
             leave a kernel empty.

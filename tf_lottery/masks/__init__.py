@@ -14,6 +14,10 @@ from tf_lottery.masks.select import check_collapse
 from tf_lottery.masks.select import check_emptied
 from tf_lottery.masks.select import floored
 from tf_lottery.masks.select import select
+from tf_lottery.masks.shares import erk_counts
+from tf_lottery.masks.shares import uniform_counts
+from tf_lottery.masks.structure import group_shape
+from tf_lottery.masks.structure import structured_counts
 from tf_lottery.masks.top import threaded
 
 __all__ = [
@@ -27,9 +31,13 @@ __all__ = [
     "check_scope",
     "check_target",
     "counts_at_most",
+    "erk_counts",
     "floored",
+    "group_shape",
     "keep_count",
     "select",
+    "structured_counts",
     "target_counts",
     "threaded",
+    "uniform_counts",
 ]

@@ -15,8 +15,13 @@ from tf_lottery.masks.select import check_collapse
 from tf_lottery.masks.select import check_emptied
 from tf_lottery.masks.select import check_floor
 from tf_lottery.masks.select import floored
+from tf_lottery.masks.shares import erk_counts
+from tf_lottery.masks.shares import smart_ratio_counts
 
-SCOPES = ("layerwise", "global", "uniform", "erk")
+SCOPES = ("layerwise", "global", "uniform", "erk", "smart_ratio")
+
+# How these scopes share out a total.
+_SHARED = {"erk": erk_counts, "smart_ratio": smart_ratio_counts}
 
 
 def keep_count(size: int, rate: float) -> int:
@@ -47,7 +52,8 @@ class PruningRates:
             weights. `"uniform"`: each loses `rate`. `"global"`: the network
             loses `rate` of its surviving weights, wherever they score lowest.
             `"erk"`: the network loses `rate`, shared out by the
-            Erdos-Renyi-Kernel rule.
+            Erdos-Renyi-Kernel rule. `"smart_ratio"`: likewise, by the rule of
+            random tickets: the earlier a kernel, the denser.
         rate: fraction of the surviving weights, in (0, 1).
         by_path: `{path: rate}` for `"layerwise"`; overrides `rate`.
 
@@ -132,9 +138,9 @@ class PruningRates:
         total = sum(counts.values())
         if self.scope == "global":
             return keep_count(total, self.rate)
-        if self.scope == "erk":
+        if self.scope in _SHARED:
             total = keep_count(total, self.rate)
-            return erk_counts(shapes, total, counts)
+            return _SHARED[self.scope](shapes, total, counts)
         rates = self.by_path if self.scope == "layerwise" else {}
         return {
             k: keep_count(n, rates.get(k, self.rate))
@@ -173,17 +179,17 @@ def target_counts(
         )
     if scope == "global":
         return total
-    if scope == "erk":
-        return erk_counts(mask.shapes, total, mask.kept_by_path)
+    if scope in _SHARED:
+        return _SHARED[scope](mask.shapes, total, mask.kept_by_path)
     counts = {k: keep_count(m.size, sparsity) for k, m in mask.items()}
     before = mask.kept_by_path
     short = [k for k, n in counts.items() if n > before[k]]
     if short:
         raise ValueError(
-            "`scope` must be global or erk where kernels are pruned beyond "
-            f"the target already. Received: scope={scope!r}, sparsity="
-            f"{sparsity}, and {', '.join(short)} pruned further. A mask can "
-            "only shrink."
+            f"`scope` must be global, {' or '.join(_SHARED)} where kernels are"
+            f" pruned beyond the target already. Received: scope={scope!r}, "
+            f"sparsity={sparsity}, and {', '.join(short)} pruned further. A "
+            "mask can only shrink."
         )
     return counts
 
@@ -215,51 +221,6 @@ def counts_at_most(
     if keep_count(mask.size, sparsity) >= mask.kept:
         return mask.kept
     return target_counts(mask, sparsity, scope)
-
-
-def erk_counts(
-    shapes: Mapping[str, tuple[int, ...]],
-    total: int,
-    capacity: Mapping[str, int],
-) -> dict[str, int]:
-    """Shares out `total` weights by the Erdos-Renyi-Kernel rule.
-
-    A kernel's density is proportional to `sum(shape) / prod(shape)`; kernels
-    whose density would exceed what they have are kept whole, and the rest is
-    shared among the others. Remainders of rounding go to the largest
-    fractions first, so the counts add up to `total` exactly.
-
-    Args:
-        shapes: `{path: shape}`.
-        total: number of weights to keep in all.
-        capacity: `{path: most weights it can keep}`.
-
-    Returns:
-        `{path: count}` that sums to `total`.
-
-    Example:
-        >>> erk_counts({"a": (10, 10), "b": (4, 4)}, 28, {"a": 100, "b": 16})
-        {'a': 20, 'b': 8}
-
-    Reference:
-        Evci et al., "Rigging the Lottery", 2020, arXiv:1911.11134, sec. 3.
-    """
-    full: set[str] = set()
-    while True:
-        free = [k for k in shapes if k not in full]
-        weight = {k: float(sum(shapes[k])) for k in free}
-        left = total - sum(capacity[k] for k in full)
-        scale = left / max(sum(weight.values()), 1.0)
-        over = {k for k in free if scale * weight[k] > capacity[k]}
-        if not over:
-            break
-        full |= over
-    share = {k: scale * weight[k] for k in free}
-    counts = {k: capacity[k] if k in full else int(share[k]) for k in shapes}
-    for k in sorted(free, key=lambda k: int(share[k]) - share[k]):
-        if sum(counts.values()) < total and counts[k] < capacity[k]:
-            counts[k] += 1
-    return counts
 
 
 def check_scope(scope: str) -> None:

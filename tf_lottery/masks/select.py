@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from tf_lottery.masks.blocks import Blocks
+from tf_lottery.masks.blocks import best_blocks
 from tf_lottery.masks.mask import Mask
+from tf_lottery.masks.structure import best_in_groups
+from tf_lottery.masks.structure import structured_counts
 from tf_lottery.masks.top import Part
 from tf_lottery.masks.top import top
 
@@ -21,6 +25,7 @@ def select(
     *,
     collapse: str = "stop",
     key: Callable = np.asarray,
+    structure: str | None = None,
 ) -> Mask:
     """Keeps the best-scored weights among those that `mask` keeps.
 
@@ -37,22 +42,36 @@ def select(
             (counted in the total), `"allow"` leaves it empty.
         key: makes scores of `scores`, entry by entry, such as `np.abs`; so
             that they need not be in memory all at once.
+        structure: what stays or goes together, None for single weights.
+            `"N:M"`, such as `"2:4"`: of every M consecutive inputs of an
+            output the N best are kept; `keep` must be what that leaves, see
+            `structured_counts`. `"AxB"`, such as `"1x4"`: blocks of A inputs
+            and B outputs. `"channel"`: all inputs of an output.
 
     Returns:
         A `Mask` that keeps exactly `keep` weights; under `"floor"` with
         counts by path, one per kernel where `keep` asks for fewer in all.
+        Of blocks it keeps as many of the best, by the sum of their scores, as
+        do not exceed `keep`, so fewer weights by less than a block; under
+        `"floor"` with counts by path, each kernel's best block at least.
 
     Raises:
         TypeError: a count is not an integer.
-        ValueError: an unknown `collapse`, a score is NaN, `keep` is not for
-            the mask's paths, a count is not between 0 and what the mask
-            keeps, or a kernel would be left empty under `"stop"`.
+        ValueError: an unknown `collapse` or `structure`, a score is NaN,
+            `keep` is not for the mask's paths or not what N:M leaves, a count
+            is not between 0 and what the mask keeps, or a kernel would be
+            left empty under `"stop"`.
 
     Example:
         >>> mask = Mask.ones({"dense/kernel": (1, 4)})
         >>> scores = {"dense/kernel": np.array([[3.0, 1.0, 2.0, 2.0]])}
         >>> select(scores, mask, 2)["dense/kernel"].tolist()
         [[True, False, True, False]]
+
+    Reference:
+        Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021,
+        arXiv:2104.08378 (2:4); Gray et al., "GPU Kernels for Block-Sparse
+        Weights", 2017 (blocks).
     """
     check_collapse(collapse)
     mask.check_shapes({k: np.shape(v) for k, v in scores.items()}, "scores")
@@ -63,6 +82,13 @@ def select(
                 f"keep={dict(keep)}. Give counts for {', '.join(mask)}."
             )
         keep = {k: _count(n) for k, n in keep.items()}
+    else:
+        keep = _count(keep)
+    if structure is not None:
+        chosen = _structured(
+            scores, mask, keep, structure, collapse == "floor", key
+        )
+    elif isinstance(keep, Mapping):
         keep = floored(keep, mask.kept_by_path) if collapse == "floor" else keep
         chosen = [
             _best([part], keep[path], path, key)[0]
@@ -70,7 +96,7 @@ def select(
         ]
     else:
         parts = _parts(scores, mask)
-        chosen = _best_of_all(parts, _count(keep), collapse == "floor", key)
+        chosen = _best_of_all(parts, keep, collapse == "floor", key)
     for array, shape in zip(chosen, mask.shapes.values()):
         # In place, and read-only: so the mask need not copy it.
         array.shape = shape
@@ -186,21 +212,91 @@ def _best_of_all(
     return [first | other for first, other in zip(reserved, rest)]
 
 
-def _best(
-    parts: Sequence[Part], keep: int, where: str, key: Callable
+def _structured(
+    scores: Mapping[str, np.ndarray],
+    mask: Mask,
+    keep: Mapping[str, int] | int,
+    structure: str,
+    floor: bool,
+    key: Callable,
 ) -> list[np.ndarray]:
-    """The `keep` best of the entries that are alive, per part."""
-    size = sum(int(np.count_nonzero(alive)) for _, alive in parts)
+    """The best groups or blocks, per kernel."""
+    fixed = structured_counts(mask, structure)
+    if fixed is None:
+        blocks = {
+            path: Blocks(path, key(scores[path]), alive, structure)
+            for path, alive in mask.items()
+        }
+        for path, one in blocks.items():
+            _check_numbers(one.scores, path)
+        chosen = _chosen_blocks(blocks, keep, floor)
+        return [one.mask(chosen[path]) for path, one in blocks.items()]
+    wanted = fixed if isinstance(keep, Mapping) else sum(fixed.values())
+    if keep != wanted:
+        raise ValueError(
+            f"`keep` must be what structure {structure} leaves, {wanted}. "
+            f"Received: keep={keep}. Take it from structured_counts, or leave "
+            "out the sparsity of tfl.prune."
+        )
+    result = []
+    for path, alive in mask.items():
+        values = key(scores[path])
+        _check_numbers(values[alive], path)
+        result.append(best_in_groups(path, values, alive, structure))
+    return result
+
+
+def _chosen_blocks(
+    blocks: Mapping[str, Blocks], keep: Mapping[str, int] | int, floor: bool
+) -> dict[str, np.ndarray]:
+    sizes = {path: int(one.sizes.sum()) for path, one in blocks.items()}
+    if isinstance(keep, Mapping):
+        result = {}
+        for path, one in blocks.items():
+            _check_count(keep[path], sizes[path], path)
+            result.update(best_blocks({path: one}, keep[path], floor))
+        return result
+    _check_count(keep, sum(sizes.values()), "the network")
+    result = best_blocks(blocks, keep, floor)
+    if floor:
+        kept = sum(int(one.sizes[result[k]].sum()) for k, one in blocks.items())
+        if kept > keep:
+            raise ValueError(
+                "`keep` must leave one block per kernel under "
+                f"collapse='floor'. Received: keep={keep} for blocks of {kept} "
+                "weights. Prune less."
+            )
+    return result
+
+
+def _check_count(keep: int, size: int, where: str) -> None:
     if not 0 <= keep <= size:
         raise ValueError(
             f"`keep` must be between 0 and the {size} weights that "
             f"the mask keeps in {where}. Received: keep={keep}. A mask can "
             "only shrink."
         )
+
+
+def _check_numbers(scores: np.ndarray, where: str) -> None:
+    if np.isnan(scores).any():
+        raise _not_a_number(where)
+
+
+def _not_a_number(where: str) -> ValueError:
+    return ValueError(
+        f"`scores` must not be NaN. Received: NaN scores in {where}. "
+        "The weights or gradients behind them are not finite."
+    )
+
+
+def _best(
+    parts: Sequence[Part], keep: int, where: str, key: Callable
+) -> list[np.ndarray]:
+    """The `keep` best of the entries that are alive, per part."""
+    size = sum(int(np.count_nonzero(alive)) for _, alive in parts)
+    _check_count(keep, size, where)
     try:
         return top(parts, keep, key)
     except FloatingPointError:
-        raise ValueError(
-            f"`scores` must not be NaN. Received: NaN scores in {where}. "
-            "The weights or gradients behind them are not finite."
-        ) from None
+        raise _not_a_number(where) from None

@@ -13,6 +13,7 @@ from tf_lottery.layers import get_mask
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import read
 from tf_lottery.masks import Mask
+from tf_lottery.masks import group_shape
 from tf_lottery.masks import select
 from tf_lottery.pruners.given import require
 from tf_lottery.pruners.gradients import average
@@ -40,6 +41,7 @@ class PruningContext:
         initial: `{path: array}`, the weights that training began with, for
             criteria that compare the present ones with them.
         cache: what is kept between the rounds of one pruning; made by it.
+        structure: as in `tf_lottery.masks.select`.
     """
 
     model: keras.Model
@@ -54,6 +56,7 @@ class PruningContext:
     cache: dict[Any, Any] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
+    structure: str | None = None
 
     @property
     def mask(self) -> Mask:
@@ -131,6 +134,9 @@ class Pruner:
         require(context, *self.needs)
         allowed = context.mask
         *trials, _ = round_counts(allowed, context.keep, self.rounds)
+        if context.structure and group_shape(context.structure):
+            # A first round would leave groups with fewer than are to be kept.
+            trials = []
         rounds = len(trials) + 1
         context = dataclasses.replace(context, cache={"rounds": rounds})
         if not trials:
@@ -149,7 +155,11 @@ class Pruner:
 
     def _best(self, context, allowed, collapse):
         return select(
-            self.scores(context), allowed, context.keep, collapse=collapse
+            self.scores(context),
+            allowed,
+            context.keep,
+            collapse=collapse,
+            structure=context.structure,
         )
 
 

@@ -35,4 +35,5 @@ class Magnitude(Pruner):
             context.keep,
             collapse=context.collapse,
             key=np.abs,
+            structure=context.structure,
         )

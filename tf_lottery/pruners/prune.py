@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from numbers import Real
 
 import keras
 import numpy as np
@@ -15,11 +16,16 @@ from tf_lottery.layers import masked
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_target
+from tf_lottery.masks import group_shape
+from tf_lottery.masks import structured_counts
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import get_pruner
 from tf_lottery.pruners.given import require
+
+# A third is written 0.33 or 0.333.
+_ROUNDING = 0.005
 
 
 def scores(
@@ -70,7 +76,7 @@ def scores(
 
 def prune(
     model: keras.Model,
-    sparsity: float,
+    sparsity: float | None = None,
     criterion: str | Pruner = "magnitude",
     scope: str = "global",
     x: np.ndarray | None = None,
@@ -80,19 +86,23 @@ def prune(
     collapse: str = "stop",
     optimizer: keras.optimizers.Optimizer | None = None,
     initial: Mapping[str, np.ndarray] | None = None,
+    structure: str | None = None,
 ) -> Mask:
     """Prunes a model to a sparsity, in place.
 
     Of n prunable weights, `n - round(sparsity * n)` are kept: those of the
     highest scores, ties broken by flat index. Under the uniform scope the
-    rule holds for every kernel by itself.
+    rule holds for every kernel by itself. Of blocks and channels, as many of
+    the best are kept as that count holds, so fewer weights by less than one.
 
     Args:
         model: a Keras model; one without masks is given masks in place.
-        sparsity: fraction of the prunable weights to be zero, in [0, 1).
+        sparsity: fraction of the prunable weights to be zero, in [0, 1). An
+            N:M structure fixes it at `1 - N / M`: leave it out, or give it
+            to two decimals.
         criterion: a name in `PRUNERS`, or a `Pruner`.
         scope: `"global"`, `"uniform"` (every kernel alike; `"layerwise"` is
-            the same here), or `"erk"`.
+            the same here), `"erk"` or `"smart_ratio"`.
         x: inputs, for criteria that need data.
         y: their targets.
         loss: `(y, outputs) -> losses`, for criteria that need gradients; by
@@ -103,14 +113,19 @@ def prune(
         optimizer: what trains the model, as in `set_mask`; by default that of
             a compiled model.
         initial: as in `scores`.
+        structure: what stays or goes together, None for single weights.
+            `"N:M"`, such as `"2:4"`: of every M consecutive inputs of a unit
+            the N best are kept, at each place of a convolution's kernel by
+            itself. `"AxB"`, such as `"1x4"`: blocks of A inputs and B
+            outputs. `"channel"`: whole units or filters.
 
     Returns:
         The `Mask`, also set on the model.
 
     Raises:
         ValueError: an unknown name, a criterion that needs what is not given,
-            a sparsity outside [0, 1) or below the model's, or a kernel left
-            empty under `"stop"`.
+            a sparsity outside [0, 1), below the model's or not the
+            structure's, or a kernel left empty under `"stop"`.
 
     Example:
         >>> x = keras.Input((2,))
@@ -120,7 +135,8 @@ def prune(
         [True, False]
     """
     pruner = get_pruner(criterion)
-    check_target(sparsity, scope, collapse)
+    target = _target(sparsity, structure)
+    check_target(target, scope, collapse)
     # A model that cannot be pruned stays as it is.
     with masked(model):
         context = PruningContext(
@@ -131,10 +147,38 @@ def prune(
             loss=loss,
             collapse=collapse,
             initial=initial,
+            structure=structure,
         )
-        keep = target_counts(context.mask, sparsity, scope)
+        fixed = None
+        if structure is not None:
+            fixed = structured_counts(context.mask, structure)
+        keep = fixed or target_counts(context.mask, target, scope)
         mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
     if not is_masked(model):
         mask_model(model, in_place=True)
     set_mask(model, mask, optimizer)
     return get_mask(model)
+
+
+def _target(sparsity: float | None, structure: str | None) -> float:
+    """The sparsity that is asked for, or that a structure stands for."""
+    groups = group_shape(structure) if structure is not None else None
+    if groups is None:
+        if sparsity is None:
+            raise ValueError(
+                "`sparsity` must be in [0, 1) where structure does not fix "
+                f"it. Received: sparsity=None, structure={structure!r}. Give "
+                "the fraction of weights to remove."
+            )
+        return sparsity
+    kept, size = groups
+    fixed = 1 - kept / size
+    if sparsity is not None and not (
+        isinstance(sparsity, Real) and abs(sparsity - fixed) <= _ROUNDING
+    ):
+        raise ValueError(
+            f"`sparsity` must be {fixed:.4g} for structure {structure}. "
+            f"Received: sparsity={sparsity!r}. Leave it out, or choose "
+            "another structure."
+        )
+    return fixed

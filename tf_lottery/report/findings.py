@@ -13,6 +13,12 @@ _CONTROLS = {
     "reinit": "the same mask with fresh weights (reinit)",
     "shuffle_mask": "the mask shuffled within layers (shuffle_mask)",
     "random_mask": "a random mask with fresh weights (random_mask)",
+    "random_uniform": "a random mask of equal densities (random_uniform)",
+    "random_erk": "a random mask of ERK densities (random_erk)",
+    "constant_sign": "the same mask with the signs alone (constant_sign)",
+    "constant_random_sign": (
+        "the same mask with random signs alone (constant_random_sign)"
+    ),
 }
 
 _Run = dict[int, Mapping[str, Any]]

@@ -66,7 +66,8 @@ def find_tickets(
             `callback()` when the model has taken k steps.
         levels: number of pruning rounds; levels 0 to `levels` are trained.
         criterion: a name in `PRUNERS`, or a `Pruner`.
-        scope: `"layerwise"`, `"global"`, `"uniform"` or `"erk"`.
+        scope: `"layerwise"`, `"global"`, `"uniform"`, `"erk"` or
+            `"smart_ratio"`.
         prune_rate: fraction of the surviving weights that a round removes.
         conv_prune_rate: of convolution kernels; `prune_rate` by default.
         output_prune_rate: of the output layer's kernel; half of `prune_rate`
