@@ -211,7 +211,7 @@ def make_search(
         model,
         train_it,
         method=config.method,
-        sparsities=config.target_sparsity,
+        sparsities=config.target_sparsity or (),
         begin_step=begin,
         end_step=end,
         every=every,

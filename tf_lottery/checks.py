@@ -136,7 +136,7 @@ def check(config: Any) -> None:
 
 def _check_method(config: Any) -> None:
     """What belongs to a method, and what does not."""
-    method, targets = METHODS[config.method], config.target_sparsity
+    method, targets = METHODS[config.method], config.target_sparsity or ()
     without = [name for name, kind in METHODS.items() if not kind.rounds]
     if method.rounds and targets:
         raise ValueError(

@@ -85,8 +85,8 @@ class Config:
         "Training examples of every class that criteria with gradients, and "
         "rigl, look at.",
     )
-    target_sparsity: tuple[float, ...] = flag(
-        (),
+    target_sparsity: tuple[float, ...] | None = flag(
+        None,
         "Fractions of the prunable weights to be zero, one level each, for "
         "the methods without rounds.",
     )
@@ -291,7 +291,7 @@ class Config:
     def last_level(self) -> int:
         """The last level: the number of rounds, or of target sparsities."""
         if not METHODS[self.method].rounds:
-            return len(self.target_sparsity)
+            return len(self.target_sparsity or ())
         return 0 if self.method == "dense" else self.levels
 
     def to_json(self) -> dict[str, Any]:

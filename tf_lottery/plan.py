@@ -157,7 +157,7 @@ class Plan:
             return self.rates.plan(self.mask, config.levels, config.collapse)
         before = self.mask.kept_by_path
         counts: list[dict[str, int] | int] = [before]
-        for level, sparsity in enumerate(config.target_sparsity, 1):
+        for level, sparsity in enumerate(config.target_sparsity or (), 1):
             after = target_counts(self.mask, sparsity, config.scope)
             if isinstance(after, dict) and config.collapse == "floor":
                 after = floored(after, before)

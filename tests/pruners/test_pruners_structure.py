@@ -6,6 +6,7 @@ import pytest
 
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
+from tf_lottery.layers import named_variables
 from tf_lottery.layers import masked_kernels
 from tf_lottery.pruners import PRUNERS
 from tf_lottery.pruners import Pruner
@@ -124,9 +125,13 @@ def test_every_criterion(criterion, structure):
         ),
     )
     sparsity = None if structure == "2:4" else 0.5
+    initial = {
+        path: np.asarray(value) + rng.normal(size=value.shape)
+        for path, value in named_variables(model).items()
+    }
     mask = prune(
         model, sparsity, criterion, structure=structure, collapse="floor",
-        **data,
+        initial=initial, **data,
     )
     conv, dense = mask.values()
     if structure == "2:4":
@@ -140,7 +145,8 @@ def test_every_criterion(criterion, structure):
         assert half - most < mask.kept <= half
     # A criterion's model stays nested when it is pruned further.
     after = prune(
-        model, 0.8, criterion, structure="1x2", collapse="floor", **data
+        model, 0.8, criterion, structure="1x2", collapse="floor",
+        initial=initial, **data,
     )
     assert after.is_subset_of(mask)
 

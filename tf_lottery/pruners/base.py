@@ -154,10 +154,19 @@ class Pruner:
             return self._best(context, allowed, context.collapse)
 
     def _best(self, context, allowed, collapse):
+        keep = context.keep
+        if context.structure and self.rounds > 1:
+            # Whole blocks: a round before may have kept a few weights less.
+            kept = allowed.kept_by_path
+            keep = (
+                {path: min(n, kept[path]) for path, n in keep.items()}
+                if isinstance(keep, Mapping)
+                else min(keep, allowed.kept)
+            )
         return select(
             self.scores(context),
             allowed,
-            context.keep,
+            keep,
             collapse=collapse,
             structure=context.structure,
         )
