@@ -110,6 +110,10 @@ OTHER = {
     "strategy": "mirrored",
     "mixed_precision": "mixed_bfloat16",
     "jit": "off",
+    "score_per_class": 3,
+    "prune_begin": "5it",
+    "prune_end": "50it",
+    "prune_every": "10it",
 }
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
@@ -120,6 +124,7 @@ def test_fields_and_defaults_are_the_contract():
     # They are not in config.json at all.
     rest = {"checkpoint_every", "data_placement", "ray_address"}
     assert not rest & set(Config().to_json())
+    rest.add("target_sparsity")
     assert set(IGNORED) | set(OTHER) | rest == set(FIELDS)
     for field in FIELDS.values():
         assert len(field.metadata["help"]) > 10
@@ -242,6 +247,44 @@ def test_fingerprint_depends_on(name):
     changed = Config(**{name: OTHER[name]})
     assert getattr(changed, name) != getattr(Config(), name)
     assert changed.fingerprint != Config().fingerprint
+
+
+def test_target_sparsities_are_the_levels():
+    configs = [
+        Config(method="one_shot", target_sparsity=text, levels=levels)
+        for text, levels in (("0.5", 3), ("0.5", 4), ("0.5,0.8", 3))
+    ]
+    one, same, two = (config.fingerprint for config in configs)
+    assert one == same != two
+    assert [config.resolved().levels for config in configs] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"method": "one_shot"}, "`target_sparsity` must be given for method"),
+        ({"target_sparsity": "0.5"}, "`target_sparsity` must be none for a"),
+        ({"method": "set", "target_sparsity": "0.8,0.5"}, "the smallest first"),
+        ({"method": "set", "target_sparsity": "1"}, r"fractions in \(0, 1\)"),
+        (
+            {"method": "rigl", "target_sparsity": "0.5", "rewind": "1it"},
+            "`rewind` must be 0it for method rigl",
+        ),
+        (
+            {"method": "at_init", "target_sparsity": "0.5",
+             "retrain": "fine_tune"},
+            "`retrain` must be rewind for method at_init",
+        ),
+        (
+            {"method": "one_shot", "target_sparsity": "0.5",
+             "branch_levels": "2"},
+            "`branch_levels` must be between 1 and 1",
+        ),
+    ],
+)
+def test_what_belongs_to_a_method(changes, text):
+    with pytest.raises(ValueError, match=text):
+        Config(**changes)
 
 
 def test_fingerprint_is_of_the_resolved_values():
