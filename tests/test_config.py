@@ -185,7 +185,7 @@ def test_values_are_read_from_text(name, text, value):
         ("conv_prune_rate", 2, r"in \(0, 1\)\. Received: conv_prune_rate=2"),
         ("output_prune_rate", 0, r"Received: output_prune_rate=0"),
         ("plan", "maybe", r"must be true or false\. Received: plan='maybe'"),
-        ("method", "x", r"one of imp, one_shot, .* dense\. Received: method='x'"),
+        ("method", "x", r"one of imp, .* dense\. Received: method='x'"),
         ("scope", "x", r"must be one of layerwise, .*Received: scope='x'"),
         ("retrain", "x", r"must be one of rewind, .*Received: retrain='x'"),
         ("collapse", "x", r"one of stop, .*Received: collapse='x'"),

@@ -258,10 +258,15 @@ class Experiment:
             ticket = next(self._search(key))
         else:
             ticket = self._control(key)
-        costs = self._columns(
-            ticket.mask,
-            steps=ticket.metrics["train_steps"],
-            changes=self._trainer.changes,
+        costs = dict(
+            self._columns(
+                ticket.mask,
+                steps=ticket.metrics["train_steps"],
+                changes=self._trainer.changes,
+            ),
+            effective_density=analysis.effective_density_of(
+                self._model, ticket.mask, self._paths
+            ),
         )
         row = make_row(key, ticket, self._trainer.seconds, costs)
         digest = self.record.save(key, ticket, self._trainer.rows, row)
@@ -340,6 +345,11 @@ class Experiment:
             self._meter.columns, batch_size=self.config.batch_size
         )
         self._last_step = how["start_step"]
+        self._paths = None
+        if level:
+            self._paths = analysis.guard_paths(
+                model, self.config.collapse, self._key, self._progress.line
+            )
         fine = self.config.retrain == "fine_tune" and branch == MAIN
         checkpoint = assembly.make_checkpoint(
             self.config,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
@@ -20,8 +20,8 @@ class PathReport:
     """How much of a masked network is left in use.
 
     Args:
+        kept_mask: the mask that was given.
         mask: the kept weights that lie on a path from an input to an output.
-        kept: number of weights that the given mask keeps.
         empty: paths of the kernels without any weight left.
         dead_units: `{layer: units}` that are on no path, where there are any:
             output channels without a path from the input, or to an output.
@@ -31,8 +31,8 @@ class PathReport:
         is_cut: whether some output of the model does not depend on its input.
     """
 
+    kept_mask: Mask
     mask: Mask
-    kept: int
     empty: tuple[str, ...]
     dead_units: Mapping[str, int]
     cut_by: tuple[str, ...]
@@ -41,7 +41,7 @@ class PathReport:
     @property
     def density(self) -> float:
         """Fraction of the prunable weights that the given mask keeps."""
-        return self.kept / self.mask.size
+        return self.kept_mask.density
 
     @property
     def effective_density(self) -> float:
@@ -144,13 +144,71 @@ def check_paths(
             if flow.is_cut(flow.reached({path: mask[path]}))
         ] or [path for path in mask if path in flow.ends(live)]
     return PathReport(
+        mask,
         Mask(used),
-        mask.kept,
         empty,
         {layer: n for layer, n in dead.items() if n},
         tuple(cut_by),
         is_cut,
     )
+
+
+def guard_paths(
+    model: keras.Model,
+    collapse: str,
+    who: object,
+    notice: Callable[[str], None],
+) -> PathReport | None:
+    """Tells what is cut off in a pruned network before it is trained.
+
+    Args:
+        model: masked.
+        collapse: `"stop"` refuses a network whose output does not depend on
+            its input; it could learn nothing.
+        who: what is to be trained, for the texts.
+        notice: called with one line where a kernel is empty or a unit dead.
+
+    Returns:
+        The report; None of a model that is no graph of layers.
+
+    Raises:
+        ValueError: such a network under `"stop"`.
+    """
+    try:
+        report = check_paths(model)
+    except ValueError:
+        return None
+    if report.is_cut and collapse == "stop":
+        raise ValueError(
+            "`collapse` must be 'allow' for a network that is cut. Received: "
+            f"collapse='stop', and {who}: {report}. Prune less, by another "
+            "criterion or scope, or set collapse='floor'."
+        )
+    if report.is_cut or report.empty or report.dead_units:
+        notice(f"{who}: {report}.")
+    return report
+
+
+def effective_density_of(
+    model: keras.Model, mask: Mask, known: PathReport | None
+) -> float | None:
+    """Returns the effective density of a mask after training.
+
+    Args:
+        model: that was trained with it.
+        mask: its mask now.
+        known: the report of before, where there is one; reused where the mask
+            is still that one.
+
+    Returns:
+        None of a model that is no graph of layers.
+    """
+    if known is not None and known.kept_mask == mask:
+        return known.effective_density
+    try:
+        return effective_density(model, mask)
+    except ValueError:
+        return None
 
 
 def effective_mask(model: keras.Model, mask: Mask | None = None) -> Mask:

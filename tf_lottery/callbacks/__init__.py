@@ -4,5 +4,12 @@ from tf_lottery.callbacks.gradual import GradualPruning
 from tf_lottery.callbacks.guard import MaskGuard
 from tf_lottery.callbacks.logger import SparsityLogger
 from tf_lottery.callbacks.lottery import LotteryTicket
+from tf_lottery.callbacks.rewiring import DynamicSparseTraining
 
-__all__ = ["GradualPruning", "LotteryTicket", "MaskGuard", "SparsityLogger"]
+__all__ = [
+    "DynamicSparseTraining",
+    "GradualPruning",
+    "LotteryTicket",
+    "MaskGuard",
+    "SparsityLogger",
+]

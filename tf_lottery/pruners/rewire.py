@@ -51,7 +51,8 @@ class Rewirer:
             >>> from tf_lottery.layers import mask_model, set_mask
             >>> x = keras.Input((4,))
             >>> model = keras.Model(x, keras.layers.Dense(1, name="out")(x))
-            >>> model.set_weights([np.array([[3.0], [1], [0], [0]]), np.zeros(1)])
+            >>> kernel = np.array([[3.0], [1.0], [0.0], [0.0]])
+            >>> model.set_weights([kernel, np.zeros(1)])
             >>> model = mask_model(model)
             >>> set_mask(model, {"out/kernel": [[1], [1], [0], [0]]})
             >>> dropped, grown = SET().rewire(PruningContext(model), 0.5)

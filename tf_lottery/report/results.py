@@ -41,9 +41,10 @@ _COSTS: dict[str, type] = {
     "search_effective_flops": int,
     "search_seconds": float,
     "break_even_examples": int,
+    "effective_density": float,
 }
-# The columns of a file without costs.
-_REQUIRED = tuple(_TYPES)
+# The columns of files by earlier versions: without costs, and without the last.
+_OLDER = tuple(_TYPES), (*_TYPES, *list(_COSTS)[:-1])
 _TYPES.update(_COSTS)
 
 #: Names of the columns of results.csv, in the order of the file.
@@ -143,7 +144,7 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def _parse(lines: Iterator[list[str]]) -> Iterator[dict[str, Any]]:
     header = tuple(next(lines, ()))
-    if header not in (COLUMNS, _REQUIRED):
+    if header not in (COLUMNS, *_OLDER):
         raise ValueError("line 1 is not the expected header")
     for number, cells in enumerate(lines, start=2):
         if len(cells) != len(header):

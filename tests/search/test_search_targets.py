@@ -1,0 +1,196 @@
+"""Tickets of target sparsities, with a `train` that trains nothing."""
+
+import numpy as np
+import pytest
+
+from tf_lottery import get_mask
+from tf_lottery import mask_model
+from tf_lottery import seeds
+from tf_lottery.layers import get_state
+from tf_lottery.layers import set_state
+from tf_lottery.search import find_at_sparsities
+
+X = np.ones((4, 6), np.float32)
+Y = np.array([0, 1, 2, 0])
+SPARSITIES = 0.5, 0.75
+
+
+def loss(y, outputs):
+    import keras
+
+    return keras.losses.sparse_categorical_crossentropy(
+        y, outputs, from_logits=True
+    )
+
+
+def best(state, count):
+    """The mask of the largest magnitudes over both kernels."""
+    paths = "hidden/kernel", "out/kernel"
+    flat = np.concatenate([np.abs(state[path]).ravel() for path in paths])
+    keep = np.zeros(flat.size, bool)
+    keep[np.argsort(-flat)[:count]] = True
+    return keep
+
+
+def bits(mask):
+    return np.concatenate([keep.ravel() for keep in mask.values()])
+
+
+def masked(state, mask):
+    return {
+        path: np.where(mask[path], value, 0) if path in mask else value
+        for path, value in state.items()
+    }
+
+
+def same(one, other):
+    return all(
+        np.array_equal(value, other[path])
+        for path, value in one.items()
+        if "seed" not in path
+    )
+
+
+@pytest.mark.parametrize("rewind_step", [0, 7])
+@pytest.mark.parametrize("retrain", ["rewind", "fine_tune", "continue"])
+def test_one_shot_prunes_the_trained_network(
+    make_model, fake_train, retrain, rewind_step
+):
+    model, train = make_model(), fake_train()
+    theta = get_state(model)
+    tickets = list(
+        find_at_sparsities(
+            model, train, sparsities=SPARSITIES, retrain=retrain,
+            rewind_step=rewind_step, seed=5, config={"note": 1},
+        )
+    )
+    if rewind_step:
+        theta = train.states[7]
+    assert [ticket.level for ticket in tickets] == [0, 1, 2]
+    assert [ticket.mask.kept for ticket in tickets] == [72, 36, 18]
+    for call, ticket, sparsity in zip(
+        train.calls[1:], tickets[1:], SPARSITIES
+    ):
+        # Each from the dense network, not from the level before.
+        count = 72 - round(72 * sparsity)
+        wanted = best(train.trained[0], count)
+        assert np.array_equal(bits(ticket.mask), wanted)
+        start = theta if retrain == "rewind" else train.trained[0]
+        assert same(call["state"], masked(start, ticket.mask))
+        assert call["start_step"] == (
+            0 if retrain == "continue" else rewind_step
+        )
+        assert call["seed"] == seeds.derive(5, "data", ticket.level)
+        assert "change" not in call
+        assert same(
+            {k: ticket.rewind[k] for k in ("hidden/kernel", "out/kernel")},
+            masked(theta, ticket.mask),
+        )
+        assert ticket.config == {"note": 1}
+
+
+def test_at_init_prunes_what_training_starts_from(make_model, fake_train):
+    model, train = make_model(), fake_train()
+    theta = get_state(model)
+    tickets = list(
+        find_at_sparsities(
+            model, train, sparsities=SPARSITIES, method="at_init"
+        )
+    )
+    for ticket, call in zip(tickets[1:], train.calls[1:]):
+        wanted = best(theta, ticket.mask.kept)
+        assert np.array_equal(bits(ticket.mask), wanted)
+        assert same(call["state"], masked(theta, ticket.mask))
+
+
+def test_criteria_get_data_and_the_initial_weights(make_model, fake_train):
+    masks = {}
+    for criterion in ("snip", "movement", "magnitude"):
+        tickets = find_at_sparsities(
+            make_model(), fake_train(), sparsities=[0.5], criterion=criterion,
+            x=X, y=Y, loss=loss,
+        )
+        masks[criterion] = bits(list(tickets)[1].mask)
+    assert len({mask.tobytes() for mask in masks.values()}) == 3
+
+
+def test_levels_that_are_asked_for_alone(make_model, fake_train):
+    model = make_model()
+    whole = list(
+        find_at_sparsities(model, fake_train(), sparsities=SPARSITIES)
+    )
+    train = fake_train()
+    (alone,) = find_at_sparsities(
+        mask_model(make_model()), train, sparsities=SPARSITIES, dense=whole[0],
+        levels=[2],
+    )
+    assert [call["level"] for call in train.calls] == [2]
+    assert alone.mask == whole[2].mask
+    assert same(alone.rewind, whole[2].rewind)
+
+
+@pytest.mark.parametrize("method", ["gradual", "set", "rigl"])
+def test_a_change_inside_the_training(make_model, fake_train, method):
+    train = fake_train()
+    counts = []
+
+    def trained(model, *, change=None, **how):
+        if change:
+            step = change.next(0)
+            while step is not None:
+                change(model, None, step)
+                counts.append((step, get_mask(model).kept))
+                step = change.next(step + 1)
+        return train(model, **how)
+
+    dense, ticket = find_at_sparsities(
+        make_model(), trained, sparsities=[0.75], method=method, x=X, y=Y,
+        loss=loss, begin_step=0, end_step=30, every=10, scope="uniform",
+    )
+    steps, kept = zip(*counts)
+    if method == "gradual":
+        # 1 - 0.75 * (1 - (1 - t / 30) ** 3) of 48 and of 24.
+        assert steps == (0, 10, 20, 30)
+        assert kept == (72, 34, 19, 18)
+        assert train.calls[1]["mask"].kept == 18
+    else:
+        assert steps == (10, 20) and set(kept) == {18}
+    assert ticket.mask.kept_by_path == {"hidden/kernel": 12, "out/kernel": 6}
+    assert not get_state(dense.build_model())["hidden/kernel"][
+        ~dense.mask["hidden/kernel"]
+    ].any()
+
+
+def test_what_is_refused(make_model, fake_train):
+    model, train = make_model(), fake_train()
+    for arguments, text in (
+        (dict(method="imp"), "`method` must be one of one_shot, at_init"),
+        (dict(criterion="x"), "`criterion` must be one of"),
+        (dict(retrain="x"), "`retrain` must be one of"),
+        (dict(method="at_init", criterion="snip"), "`x` must be given"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            list(
+                find_at_sparsities(
+                    model, train, sparsities=[0.5], **arguments
+                )
+            )
+    with pytest.raises(ValueError, match="must be left out for a masked"):
+        find_at_sparsities(
+            mask_model(model), train, sparsities=[0.5], exclude="out/*"
+        )
+
+
+def test_state_set_between_levels_does_no_harm(make_model, fake_train):
+    model = mask_model(make_model())
+    search = find_at_sparsities(model, fake_train(), sparsities=SPARSITIES)
+    expected = [
+        ticket.mask
+        for ticket in find_at_sparsities(
+            make_model(), fake_train(), sparsities=SPARSITIES
+        )
+    ]
+    for mask in expected:
+        assert next(search).mask == mask
+        state = get_state(model)
+        set_state(model, {path: value * 0 for path, value in state.items()})

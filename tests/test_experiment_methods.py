@@ -1,0 +1,131 @@
+"""Methods of target sparsities through the command."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tf_lottery as tfl
+from tf_lottery.methods import METHODS
+
+TARGETS = [name for name, method in METHODS.items() if not method.rounds]
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FLAGS = (
+    "--target_sparsity=0.8,0.95", "--train_steps=60it", "--eval_every=20it",
+    "--jit=off", "--seed=7", "--prune_every=10it", "--scope=erk",
+)
+# n - round(s * n) of 50,200 weights.
+KEPT = 50_200, 10_040, 2_510
+
+
+def rows_of(folder):
+    (run,) = folder.iterdir()
+    with open(run / "results.csv", newline="") as file:
+        return run, list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("method", TARGETS)
+def test_a_method_from_flags_to_results(method, command, tmp_path):
+    flags = [f"--method={method}", *FLAGS, f"--output_dir={tmp_path}"]
+    done = command(*flags, "--branches=reinit", "--branch_levels=2")
+    assert done.status == 0, done.err
+    run, rows = rows_of(tmp_path)
+    assert f"-{method}-" in run.name
+    main = [row for row in rows if row["branch"] == "main"]
+    assert [int(row["kept_weights"]) for row in main] == list(KEPT)
+    inside = METHODS[method].inside
+    searched = {
+        "one_shot": [60, 120, 120], "reinit": 180 if inside else 120,
+    }
+    if method != "one_shot":
+        searched = {method: [60, 60, 60], "reinit": 120 if inside else 60}
+    assert [int(r["search_steps"]) for r in main] == searched[method]
+    (control,) = [row for row in rows if row["branch"] == "reinit"]
+    expected = 120 if method == "one_shot" else searched["reinit"]
+    assert int(control["search_steps"]) == expected
+    dense = int(main[0]["train_effective_flops"])
+    share = int(main[2]["train_effective_flops"]) / dense
+    # Gradual pruning trains with more weights than it ends with.
+    assert (0.06 < share < 0.9) if method == "gradual" else share < 0.11
+    tickets = [
+        tfl.Ticket.load(run / f"replicate_0/main/level_{level:02d}/ticket")
+        for level in range(3)
+    ]
+    for ticket in tickets[1:]:
+        for path, keep in ticket.mask.items():
+            assert not ticket.trained[path][~keep].any()
+            first = np.where(keep, tickets[0].rewind[path], 0)
+            assert np.array_equal(ticket.rewind[path], first)
+    # A second run trains nothing, and plans the same.
+    again = command(*flags, "--branches=reinit", "--branch_levels=2")
+    assert "4 of 4 trainings are finished and reused" in again.err
+    plan = command(*flags, "--plan")
+    assert "10,040" in plan.out and "2,510" in plan.out
+    assert "3 finished training(s) would be reused; 0 steps" in plan.out
+
+
+@pytest.mark.parametrize("method", ["gradual", "rigl"])
+def test_a_killed_change_goes_on_bit_for_bit(
+    method, content, environment, tmp_path
+):
+    """The masks of the middle of a training come back with the weights."""
+    flags = [
+        f"--method={method}", *FLAGS, "--target_sparsity=0.95",
+        "--train_steps=1500it", "--checkpoint_every=0", "--quiet",
+    ]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    binary = [sys.executable, "binaries/train_ticket.py", *flags]
+
+    def start(folder):
+        return subprocess.Popen(
+            [*binary, f"--output_dir={folder}"], cwd=ROOT, env=environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+
+    assert start(whole).wait(timeout=300) == 0
+    process = start(cut)
+    until = time.monotonic() + 200
+    # In the middle of level 1: its checkpoint is of another mask.
+    while not list(cut.glob("*/replicate_0/main/level_01/checkpoint.npz")):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.005)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    process = start(cut)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    (one,), (other,) = whole.iterdir(), cut.iterdir()
+    assert content(one) == content(other)
+
+
+def test_criteria_with_gradients_see_the_training_set(command, tmp_path):
+    masks = {}
+    for number in (1, 20):
+        out = tmp_path / str(number)
+        done = command(
+            "--method=at_init", *FLAGS, "--scope=global", "--criterion=snip",
+            "--target_sparsity=0.8", f"--score_per_class={number}",
+            f"--output_dir={out}",
+        )
+        assert done.status == 0, done.err
+        (run,) = out.iterdir()
+        ticket = tfl.Ticket.load(run / "replicate_0/main/level_01/ticket")
+        masks[number] = ticket.mask
+        assert ticket.mask.kept == 10_040
+    assert masks[1] != masks[20]
+
+
+def test_an_end_before_the_beginning_is_one_line(command, tmp_path):
+    done = command(
+        "--method=gradual", *FLAGS, "--prune_begin=50it", "--plan",
+        f"--output_dir={tmp_path}",
+    )
+    assert done.status == 1 and len(done.err.splitlines()) == 1
+    assert "`prune_end` must leave a change of the mask after" in done.err
