@@ -24,6 +24,7 @@ _PUBLIC = {
     "check_paths": "tf_lottery.analysis",
     "effective_density": "tf_lottery.analysis",
     "effective_mask": "tf_lottery.analysis",
+    "find_at_sparsities": "tf_lottery.search",
     "find_tickets": "tf_lottery.search",
     "get_mask": "tf_lottery.layers",
     "load_mask": "tf_lottery.tickets",
