@@ -125,3 +125,18 @@ def test_open_sizes_and_adapted_statistics(agree, kill):
     done = compact(model)
     assert done.removed == {"a": (5, 4)}
     agree(model, done, [RNG.normal(size=(2, 7, 6, 2)).astype("float32")])
+
+
+def test_layers_and_arguments_may_have_any_name(agree, fill):
+    x = keras.Input((6,), name="x")
+    y = L.Dense(4, activation="relu", name="take")(inputs=x)
+    model = fill(keras.Model(x, L.Dense(2, name="b")(inputs=y)))
+    kernel = np.array(model.get_layer("take").kernel)
+    kernel[2], kernel[:, 1] = 0, 0
+    model.get_layer("take").kernel.assign(kernel)
+    done = compact(model)
+    assert done.removed == {"take": (4, 3)}
+    assert done.notes == (
+        "x: 1 channels are never read; the model's inputs stay",
+    )
+    agree(model, done)

@@ -86,7 +86,7 @@ def test_the_report_counts_what_was_written(pruned, done):
     assert before == 64 and after <= 63
     # 2 FLOPs for each of 20 * 64 + 64 * 64 + 64 * 5 entries.
     assert report.flops["dense"] == 2 * (1280 + 4096 + 320)
-    stripped = compact(tfl.strip_masks(pruned), inputs=False).model
+    stripped = compact(tfl.strip_masks(pruned)).model
     left = sum(np.count_nonzero(v) for v in stripped.weights if v.ndim > 1)
     assert report.flops["effective"] == 2 * left
     assert report.effective_density == pytest.approx(left / 5696)

@@ -51,7 +51,6 @@ class Value:
 
     Args:
         shape: with the batch, None where open.
-        source: name of the model's input of which this is a copy, reshaped.
         classes: `(channels,)` int, the class of each channel.
         constant: `(channels,)` float64, the value that a channel has at all
             places of all examples, NaN where it varies.
@@ -59,7 +58,6 @@ class Value:
     """
 
     shape: tuple[int | None, ...]
-    source: str | None = None
     classes: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros(0, int)
     )

@@ -177,33 +177,37 @@ class Linear(Rule):
         return parts + [bias] * self.config(kept)["use_bias"]
 
 
-class Channelwise(Rule):
+class Passing(Rule):
+    """A step whose outputs are made of the channels that it is given."""
+
+    gives_all = False
+
+    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
+        """None beyond its own channels, which are its output's."""
+        return []
+
+    def blocked(self, kept: np.ndarray) -> int:
+        """None: constants go where their channels go."""
+        return 0
+
+
+class Channelwise(Passing):
     """Each output channel is a function of the one input channel beside it.
 
     Args:
         step: the call.
         function: `(channels,)` constants in, constants out.
-        copies: whether its output is to be treated as a copy of its input,
-            in which the same features can be left out.
     """
 
-    gives_all = False
-
-    def __init__(self, step: Step, function: Callable, copies: bool = False):
+    def __init__(self, step: Step, function: Callable):
         super().__init__(step, "puts zeros beside them")
         self._function = function
-        self._copies = copies
 
     def forward(self, classes: Classes) -> None:
         """Passes constants through the function."""
         (given,), (out,) = self.step.inputs, self.step.outputs
         out.classes = given.classes
         out.constant = self._function(given.constant)
-        out.source = given.source if self._copies else None
-
-    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
-        """None beyond its own channels, which are its output's."""
-        return []
 
     def blocked(self, kept: np.ndarray) -> int:
         """Constants that are none after it."""
@@ -221,10 +225,8 @@ class Channelwise(Rule):
         ]
 
 
-class Flat(Rule):
+class Flat(Passing):
     """Flatten and Reshape: the channels as they are, or place by place."""
-
-    gives_all = False
 
     def forward(self, classes: Classes) -> None:
         """Repeats the channels for every position."""
@@ -232,15 +234,6 @@ class Flat(Rule):
         places = out.channels // given.channels
         out.classes = np.tile(given.classes, places)
         out.constant = np.tile(given.constant, places)
-        out.source = given.source
-
-    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
-        """None beyond its own channels, which are its output's."""
-        return []
-
-    def blocked(self, kept: np.ndarray) -> int:
-        """None: a constant is one at every position."""
-        return 0
 
     def config(self, kept: np.ndarray) -> dict[str, Any]:
         """With the kept size."""
@@ -253,10 +246,8 @@ class Flat(Rule):
         return config
 
 
-class Join(Rule):
+class Join(Passing):
     """Add, whose summands' channels are tied, and Concatenate."""
-
-    gives_all = False
 
     def forward(self, classes: Classes) -> None:
         """Ties or strings together the channels of the inputs."""
@@ -269,14 +260,6 @@ class Join(Rule):
             classes.tie(given[0].classes, value.classes)
         out.classes = given[0].classes
         out.constant = _finite(np.sum([v.constant for v in given], axis=0))
-
-    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
-        """Each input channel is read where its output is."""
-        return []
-
-    def blocked(self, kept: np.ndarray) -> int:
-        """None: constants are joined as the tensors are."""
-        return 0
 
 
 def rule_of(step: Step) -> Rule:
@@ -335,7 +318,7 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
         if operation.axis in (-1, rank - 1):
             return Channelwise(step, _normalization(operation))
     if kind in _IDENTITY:
-        return Channelwise(step, np.copy, copies=True)
+        return Channelwise(step, np.copy)
     if kind in _PLACES:
         return Channelwise(step, np.copy)
     if kind in _PADDING:
@@ -347,9 +330,7 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
     if kind is _L.Rescaling and not (
         np.ndim(operation.scale) or np.ndim(operation.offset)
     ):
-        return Channelwise(
-            step, lambda c: _evaluate(operation, c), copies=True
-        )
+        return Channelwise(step, lambda c: _evaluate(operation, c))
     if kind is _L.Activation and operation.activation in _FUNCTIONS:
         function = operation.activation
         return Channelwise(step, lambda c: _evaluate(function, c))

@@ -118,8 +118,7 @@ def export(
     check_samples(model, samples)
     if compact:
         say("Removing what pruning cut off")
-    # Gathering the features that are read takes longer than it saves.
-    smaller = compact_model(model, inputs=False) if compact else None
+    smaller = compact_model(model) if compact else None
     if smaller is not None:
         notes += [f"compaction: {note}" for note in smaller.notes]
         smaller, agreement = _if_exact(smaller, model, samples)
