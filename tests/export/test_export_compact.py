@@ -49,6 +49,35 @@ def test_a_chain_dies_to_its_end_and_each_layer_keeps_one_unit(agree, fill):
     agree(model, done)
 
 
+def test_what_only_a_cut_off_layer_reads_goes(agree, fill):
+    x = keras.Input((3,))
+    layers = [
+        L.Dense(n, activation=activation, name=name)
+        for n, activation, name in [
+            (5, "tanh", "a"), (4, "relu", "b"), (3, "exponential", "c"),
+            (2, None, "d"),
+        ]
+    ]
+    y = x
+    for layer in layers:
+        y = layer(y)
+    z = L.Dense(3, activation="tanh", name="z")(layers[0].output)
+    model = fill(keras.Model(x, L.Add()([y, L.Dense(2, name="e")(z)])))
+    model.get_layer("d").kernel.assign(np.zeros((3, 2)))
+    model.get_layer("z").kernel.assign(
+        np.asarray(model.get_layer("z").kernel) * [[1], [0], [0], [0], [0]]
+    )
+    # About -5 * (10 + 10 + 10 + 10) + 200 = 0; what is left of it, 150 or
+    # more, has no exponential in float32.
+    _, b, c, _ = layers
+    b.set_weights([np.asarray(b.kernel) / 100, np.full(4, 10.0)])
+    c.set_weights([np.full((4, 3), -5.0), np.full(3, 200.0)])
+    done = compact(model)
+    assert done.removed == {"a": (5, 1), "b": (4, 1), "c": (3, 1)}
+    assert compact(done.model).removed == {}
+    agree(model, done)
+
+
 def test_a_bias_is_created_only_where_a_constant_needs_it(agree, fill, kill):
     x = keras.Input((3,))
     y = L.Dense(3, activation="sigmoid", name="a")(x)

@@ -151,8 +151,9 @@ def _decide(
     for rule in rules:
         first = rule.step.outputs[0].classes
         if isinstance(rule, Linear) and not kept[first].any():
+            # A layer has one unit at least. Nobody reads this one, so what
+            # it reads may go.
             kept[first[0]] = True
-            _spread(kept, rules)
     return kept, notes + _notes(kept, rules, unread)
 
 

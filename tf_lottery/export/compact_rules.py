@@ -172,9 +172,15 @@ class Linear(Rule):
         rows = kept[self.step.inputs[0].classes]
         columns = kept[self.step.outputs[0].classes]
         kernel = np.asarray(self.step.operation.kernel)
+        kernel = kernel[..., rows, :][..., columns]
         bias = self._bias[columns] + self._shift(kept)
-        parts = [kernel[..., rows, :][..., columns]]
-        return parts + [bias] * self.config(kept)["use_bias"]
+        # A unit that nobody reads may have lost a part of what it sums: the
+        # rest might overflow, and infinity times 0 is no 0.
+        lost = self._used[~rows & ~self._foldable][:, columns].any(axis=0)
+        kernel = np.where(lost, 0, kernel)
+        return [kernel] + [
+            np.where(lost, 0, bias)
+        ] * self.config(kept)["use_bias"]
 
 
 class Passing(Rule):
