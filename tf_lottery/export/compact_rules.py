@@ -55,6 +55,10 @@ def _evaluate(function: Callable, values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, _finite(result))
 
 
+def _is_pointwise(activation: Any) -> bool:
+    return activation in _FUNCTIONS or type(activation) in _POINTWISE
+
+
 class Rule:
     """A step that is left as it is: it reads all and gives all.
 
@@ -100,9 +104,11 @@ class Linear(Rule):
 
     def __init__(self, step: Step):
         layer = step.operation
-        pointwise = layer.activation in _FUNCTIONS
-        super().__init__(step, f"has activation {layer.activation.__name__}")
-        self.gives_all = not pointwise
+        activation = layer.activation
+        # A layer's instance or a partial function has no `__name__`.
+        name = getattr(activation, "__name__", type(activation).__name__)
+        super().__init__(step, f"has activation {name}")
+        self.gives_all = not _is_pointwise(activation)
         kernel = np.asarray(layer.kernel)
         # (places of the kernel, channels in, channels out).
         self._kernel = kernel.reshape(-1, *kernel.shape[-2:])
@@ -315,9 +321,11 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
     if kind in _LINEAR:
         if getattr(operation, "groups", 1) > 1:
             return Rule(step, "is grouped")
+        if getattr(operation.activation, "weights", None):
+            return Rule(step, "has an activation with weights")
         return Linear(step)
     if kind in _DEPTHWISE and operation.depth_multiplier == 1:
-        if operation.activation in _FUNCTIONS:
+        if _is_pointwise(operation.activation):
             return Channelwise(step, _depthwise(operation))
     if kind is _L.BatchNormalization:
         rank = len(step.inputs[0].shape)
@@ -337,7 +345,7 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
         np.ndim(operation.scale) or np.ndim(operation.offset)
     ):
         return Channelwise(step, lambda c: _evaluate(operation, c))
-    if kind is _L.Activation and operation.activation in _FUNCTIONS:
+    if kind is _L.Activation and _is_pointwise(operation.activation):
         function = operation.activation
         return Channelwise(step, lambda c: _evaluate(function, c))
     if kind in (_L.Flatten, _L.Reshape) and _keeps_channels(*step.inputs,
