@@ -160,8 +160,9 @@ def _nested(node) -> Functional | None:
         return None
     given = arguments.args[0]
     in_order = isinstance(given, (list, tuple, keras.KerasTensor))
-    same = [tuple(x.shape) for x in inner.inputs] == [
-        tuple(x.shape) for x in node.input_tensors
+    # A nested model casts what it is given to the dtype of its input.
+    same = [(tuple(x.shape), x.dtype) for x in inner.inputs] == [
+        (tuple(x.shape), x.dtype) for x in node.input_tensors
     ]
     # With training=True its normalisations do not compute as in inference.
     plain = all(
