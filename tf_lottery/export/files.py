@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from tf_lottery.export.report import ANY_BATCH
 from tf_lottery.export.report import ExportReport
 from tf_lottery.export.runtime import Runner
 from tf_lottery.export.runtime import latency
-from tf_lottery.export.saved_model import export_saved_model
+from tf_lottery.export.saved_model import replace_saved_model
 from tf_lottery.export.size import sizes
 from tf_lottery.export.tflite import check_form
 from tf_lottery.export.tflite import check_samples
@@ -246,21 +245,15 @@ def _write_saved_model(
     model, folder, samples, notes
 ) -> Iterator[dict[str, Any]]:
     path = os.path.join(folder, "saved_model")
-    # On the same file system: the verified folder is renamed.
-    scratch = tempfile.mkdtemp(prefix=".saved_model.", dir=folder)
-    try:
-        made = os.path.join(scratch, "saved_model")
-        export_saved_model(model, made)
-        served = tf.saved_model.load(made)
+
+    def check(made: str) -> tuple[dict[str, int | None], Agreement]:
+        with tf.device("CPU:0"):
+            served = tf.saved_model.load(made)
         run = _flat(served.serve, model)
         agreement = _verified(run, model, samples, "saved_model")
-        data = _content(made)
-        os.chmod(made, 0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(made, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    yield _entry("saved_model", path, sizes(data), agreement)
+        return sizes(_content(made)), agreement
+
+    yield _entry("saved_model", path, *replace_saved_model(model, path, check))
 
 
 def _content(folder: str) -> bytes:
