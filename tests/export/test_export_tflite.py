@@ -132,7 +132,7 @@ def test_what_cannot_be_converted_is_refused():
     model = make_model()
     with pytest.raises(ValueError, match="`form` must be one of float32, "):
         convert(model, form="int4")
-    with pytest.raises(ValueError, match="`batch` must be at least 1, or"):
+    with pytest.raises(ValueError, match="`batch` must be a whole number"):
         convert(model, batch=0)
     with pytest.raises(ValueError, match="`samples` must be real inputs wh"):
         convert(model, form="full_int8")
