@@ -69,6 +69,38 @@ def test_constants_pass_through_what_acts_on_single_values(layer, agree, ends):
     agree(model, done)
 
 
+@pytest.mark.parametrize("activation", [L.LeakyReLU(), L.ReLU(6.0)])
+@pytest.mark.parametrize("kind", [
+    functools.partial(L.Dense, 4, name="s"),
+    functools.partial(L.Activation, name="s"),
+])
+def test_layers_as_activations(kind, activation, agree, ends, kill):
+    model = ends(kind(activation=activation))
+    if kind.func is L.Dense:
+        kill(model.get_layer("s"), 2, -1.0)
+    done = compact(model)
+    assert done.removed["a"] == (4, 3) and done.notes == ()
+    assert done.removed.get("s", (4, 3)) == (4, 3)
+    agree(model, done)
+
+
+@pytest.mark.parametrize("activation, why", [
+    (L.Softmax(), None),
+    (L.PReLU(), "s: 1 constant channels before it are left, since it has an "
+     "activation with weights"),
+    (functools.partial(keras.activations.relu, negative_slope=0.1),
+     "could not be rebuilt, TypeError: Cannot serialize"),
+])
+def test_other_activations(activation, why, agree, ends):
+    if isinstance(activation, L.Layer):
+        activation.build((None, 4))
+    model = ends(L.Dense(4, activation=activation, name="s"))
+    done = compact(model)
+    assert done.removed == ({} if why else {"a": (4, 3)})
+    assert [why in note for note in done.notes] == [True] * bool(why)
+    agree(model, done)
+
+
 def test_a_model_that_cannot_be_rebuilt_is_left_whole(ends):
     model = ends(Scale(2))
     done = compact(model)
@@ -101,6 +133,15 @@ def test_several_inputs_of_a_nested_model(agree, fill, kill):
     agree(model, done)
 
 
+def test_a_nested_model_that_casts_its_input_is_left(agree, fill):
+    n = keras.Input((3,), dtype="int32")
+    inner = keras.Model(n, L.Rescaling(0.5)(n), name="inner")
+    x = keras.Input((3,))
+    model = fill(keras.Model(x, L.Dense(2)(inner(x))))
+    # The casts cut off what is behind the point.
+    agree(model, compact(model), [np.float32([[1.9, -0.7, 2.2]])])
+
+
 def test_a_shared_dropout_serves_layers_of_two_widths(agree, fill, kill):
     x = keras.Input((4,))
     shared = L.Dropout(0.5)
@@ -125,3 +166,18 @@ def test_open_sizes_and_adapted_statistics(agree, kill):
     done = compact(model)
     assert done.removed == {"a": (5, 4)}
     agree(model, done, [RNG.normal(size=(2, 7, 6, 2)).astype("float32")])
+
+
+def test_layers_and_arguments_may_have_any_name(agree, fill):
+    x = keras.Input((6,), name="x")
+    y = L.Dense(4, activation="relu", name="take")(inputs=x)
+    model = fill(keras.Model(x, L.Dense(2, name="b")(inputs=y)))
+    kernel = np.array(model.get_layer("take").kernel)
+    kernel[2], kernel[:, 1] = 0, 0
+    model.get_layer("take").kernel.assign(kernel)
+    done = compact(model)
+    assert done.removed == {"take": (4, 3)}
+    assert done.notes == (
+        "x: 1 channels are never read; the model's inputs stay",
+    )
+    agree(model, done)

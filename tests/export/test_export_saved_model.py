@@ -1,6 +1,8 @@
 """A SavedModel that TensorFlow alone serves, replaced in one step."""
 
 import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -108,6 +110,60 @@ def test_a_failure_leaves_the_older_one(tmp_path, monkeypatch, error):
         export_saved_model(make_network(), path)
     assert os.listdir(tmp_path) == ["saved_model"]
     assert os.listdir(path) == ["old"]
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: path.write_text("a file"),
+    lambda path: path.symlink_to(path.parent),
+    lambda path: path.symlink_to(path.parent / "nothing"),
+])
+def test_what_is_no_folder_is_replaced_too(tmp_path, make):
+    path = tmp_path / "saved_model"
+    make(path)
+    model = make_network()
+    export_saved_model(model, path)
+    assert os.listdir(tmp_path) == ["saved_model"] and not path.is_symlink()
+    np.testing.assert_allclose(served(path), model(X), rtol=1e-4, atol=1e-4)
+
+
+def test_a_rename_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
+    path = tmp_path / "saved_model"
+    path.mkdir()
+    (path / "old").write_text("x")
+    honest = os.replace
+
+    def fail(source, target):
+        if str(target) == str(path) and "old" not in str(source):
+            raise OSError("busy")
+        honest(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="busy"):
+        export_saved_model(make_network(), path)
+    assert os.listdir(tmp_path) == ["saved_model"]
+    assert os.listdir(path) == ["old"]
+
+
+def test_only_what_a_dead_process_left_is_cleaned_up(tmp_path, monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = {
+        f"saved_model.{ended.pid}.tmp": False,
+        f"saved_model.{ended.pid}.old.tmp": False,
+        f"saved_model.{os.getpid()}.tmp": False,
+        f"saved_model.{os.getppid()}.tmp": True,
+        "saved_model.1.tmp": True,
+        "saved_model.backup.tmp": True,
+        "saved_model.2024.backup.tmp": True,
+        f"saved_model.{10**30}.tmp": True,
+    }
+    for name in left:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text("x")
+    export_saved_model(make_network(), tmp_path / "saved_model")
+    assert set(os.listdir(tmp_path)) == {
+        "saved_model", *(name for name, stays in left.items() if stays)
+    }
 
 
 def test_nothing_is_printed(tmp_path, capfd):

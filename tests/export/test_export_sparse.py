@@ -221,14 +221,13 @@ def test_a_file_that_a_new_bias_makes_larger_is_left():
     assert storage(encode_sparse(data)) == ["csr"]
 
 
-def test_least_is_a_fraction_of_zeros():
-    model = dense_model(300, 40, pruned((300, 40), 0.7))
-    data = convert(model)
-    assert encode_sparse(data, least=0.75) is data
-    assert storage(encode_sparse(data, least=0.65)) == ["csr"]
-    for least in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"`least` must be in \[0, 1\]"):
-            encode_sparse(data, least=least)
+@pytest.mark.parametrize("zeros, kept", [(0.4, "dense"), (0.6, "csr")])
+def test_a_weight_of_few_zeros_is_left(zeros, kept):
+    # At 5 bytes for each of the others, 0.4 would make it smaller too.
+    kernel = RNG.normal(size=(100, 200))
+    kernel[:int(100 * zeros)] = 0
+    data = convert(dense_model(100, 200, kernel))
+    assert storage(encode_sparse(data)) == [kept]
 
 
 def test_a_missing_bias_is_put_there():

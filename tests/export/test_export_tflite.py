@@ -132,7 +132,7 @@ def test_what_cannot_be_converted_is_refused():
     model = make_model()
     with pytest.raises(ValueError, match="`form` must be one of float32, "):
         convert(model, form="int4")
-    with pytest.raises(ValueError, match="`batch` must be at least 1, or"):
+    with pytest.raises(ValueError, match="`batch` must be a whole number"):
         convert(model, batch=0)
     with pytest.raises(ValueError, match="`samples` must be real inputs wh"):
         convert(model, form="full_int8")
@@ -185,11 +185,6 @@ def test_inputs_and_outputs_are_in_the_order_of_the_model(kind, form):
     run = Runner(convert(model, form=form, samples=x, batch=2))
     bound = {"float32": 1e-6, "full_int8": 0.02}[form]
     assert check_agreement(run, model, x).error < bound
-    arrays = dict(zip([t.name for t in model.inputs], x))
-    if kind == "dict":
-        arrays = x
-    for one, other in zip(run(arrays), run(keras.tree.flatten(x))):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_a_sequential_model_and_odd_names():
@@ -216,7 +211,7 @@ def test_whole_numbers_in():
 
 
 @pytest.mark.parametrize(
-    "x", [X[0], X[:, :3], X[:0], [X, X], {"other": X}, np.float32(1)]
+    "x", [X[0], X[:, :3], X[:0], [X, X], np.float32(1)]
 )
 def test_arrays_that_a_file_does_not_take_are_refused(x):
     with pytest.raises(ValueError, match="^`x` must h"):

@@ -118,6 +118,15 @@ def test_the_model_is_asked_in_inference_mode():
     assert check_agreement(lambda a: a[0], model, y).error == 0.0
 
 
+def test_an_agreement_is_told_in_words():
+    assert str(Agreement(2e-5, 0.98, True, 8)) == (
+        "an error of 2.0e-05 and argmax 0.9800 in 8 examples"
+    )
+    assert str(Agreement(np.inf, 1.0, False, 8)) == (
+        "NaN or infinity in 8 examples"
+    )
+
+
 def test_outputs_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="`run` must give outputs of shapes"):
         check_agreement(lambda a: a[0][:, :2], identity(), np.ones((4, 3)))
@@ -223,6 +232,19 @@ def test_a_file_without_its_weights_is_caught(monkeypatch):
         safe_tflite(model, "float32", X)
 
 
+def test_kernels_that_a_normalisation_zeroes_are_not_missing():
+    """As network slimming leaves them: the converter multiplies them."""
+    x = keras.Input((300,))
+    y = keras.layers.Dense(64, use_bias=False)(x)
+    model = keras.Model(x, keras.layers.BatchNormalization(name="n")(y))
+    gamma = np.zeros(64)
+    gamma[::8] = 1.0
+    model.get_layer("n").gamma.assign(gamma)
+    data, notes, agreement = safe_tflite(model, "float32", X[:, :300])
+    assert len(data) < 4 * 300 * 64 / 4 and ok(agreement, "float32")
+    assert notes == [] and "csr" in {w.storage for w in inspect(data)}
+
+
 def test_nothing_is_handed_out_where_not_even_dense_agrees(monkeypatch):
     other = convert(make_model())
     monkeypatch.setattr(verify, "convert", lambda *a, **k: other)
@@ -270,6 +292,32 @@ def test_equal_weights_that_are_stored_once_are_not_missing():
         layer.kernel.assign(kernel)
     data, _, _ = safe_tflite(model, "float32", X)
     assert len(data) < 2 * 4 * 301**2
+
+
+@pytest.mark.parametrize("layers, samples", [
+    ([keras.layers.Lambda(lambda x: keras.ops.sqrt(x)),
+      keras.layers.Dense(2)], np.abs(X[:, :6])),
+    ([keras.layers.Embedding(1, 4), keras.layers.Flatten()],
+     np.zeros((5, 6), "float32")),
+])
+def test_random_inputs_that_a_model_cannot_take_are_left_out(layers, samples):
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    _, notes, agreement = safe_tflite(model, "float32", samples, sparse=False)
+    assert agreement.examples == len(samples)
+    assert notes == [
+        "compared on the samples alone: the model fails on random inputs, or "
+        "gives NaN or infinity"
+    ]
+
+
+def test_samples_on_which_the_model_fails_are_refused_in_one_line():
+    x = keras.Input((6,))
+    y = keras.layers.Flatten()(keras.layers.Embedding(9, 4)(x))
+    with pytest.raises(ValueError) as caught:
+        safe_tflite(keras.Model(x, y), "float32", np.full((3, 6), 99.0))
+    text = str(caught.value)
+    assert text.startswith("`inputs` must be such as the model takes. Receiv")
+    assert "InvalidArgumentError" in text and "\n" not in text
 
 
 def test_inputs_that_are_no_floats_are_not_drawn_at_random():

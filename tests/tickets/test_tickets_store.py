@@ -49,6 +49,14 @@ def save(store, key=KEY, parent="p", **changes):
     return store.save(key, ticket, ROWS, row, parent)
 
 
+def save_chain(store, replicate, levels):
+    """Levels from 0 on, each made from the one before; the last's digest."""
+    parent = ""
+    for level in range(levels):
+        parent = save(store, Key(replicate, "main", level), parent)
+    return parent
+
+
 @pytest.fixture
 def notices():
     return []
@@ -208,26 +216,25 @@ def test_level_json_is_written_last(store, monkeypatch):
 
 
 def test_rows_come_from_every_finished_level_in_order(store):
-    keys = [
-        Key(10, "main", 0), Key(0, "main", 0), Key(0, "main", 11),
-        Key(0, "main", 2), Key(0, "reinit", 2), Key(2, "main", 0),
+    for replicate in (10, 0, 2):
+        last = save_chain(store, replicate, 12 if replicate == 0 else 1)
+        save(store, Key(replicate, "reinit", 11 if replicate == 0 else 0), last)
+    rows = [(r["replicate"], r["branch"], r["level"]) for r in store.rows()]
+    assert rows == [
+        *((0, "main", level) for level in range(12)),
+        (0, "reinit", 11),
+        (2, "main", 0), (2, "reinit", 0), (10, "main", 0), (10, "reinit", 0),
     ]
-    for key in keys:
-        save(store, key)
-    rows = [Key(r["replicate"], r["branch"], r["level"]) for r in store.rows()]
-    assert rows == sorted(
-        keys, key=lambda k: (k.replicate, k.branch, k.level)
-    )
     assert store.rows()[0]["test_accuracy"] == 0.5
 
 
 def test_rows_pass_over_what_is_half_written(store, notices):
-    save(store)
+    last = save_chain(store, 0, 2)
     os.makedirs(os.path.join(store.path, "replicate_0", "main", "level_02"))
     os.makedirs(os.path.join(store.path, "replicate_1"))
     os.makedirs(os.path.join(store.path, "replicate_x", "main", "level_00"))
     write(os.path.join(store.path, "replicate_0", "notes.txt"), b"")
-    save(store, Key(0, "main", 3))
+    save(store, Key(0, "main", 3), last)
     os.remove(
         os.path.join(store.level_path(Key(0, "main", 3)), "level.json")
     )
@@ -235,7 +242,7 @@ def test_rows_pass_over_what_is_half_written(store, notices):
     shutil.copytree(
         store.level_path(KEY), store.level_path(Key(0, "main", 4))
     )
-    assert [row["level"] for row in store.rows()] == [1]
+    assert [row["level"] for row in store.rows()] == [0, 1]
     assert not notices
 
 
@@ -295,9 +302,9 @@ def test_every_number_of_level_json_is_checked(store, notices):
 
 
 def test_what_this_class_did_not_write_is_no_level(store):
-    save(store)
+    save_chain(store, 0, 2)
     folder = pathlib.Path(store.level_path(KEY))
     shutil.copytree(folder, folder.with_name("level_²"))
     shutil.copytree(folder, folder.with_name(f"level_{KEY.level}"))
     (folder.parents[2] / "replicate_77").write_text("a file")
-    assert len(store.rows()) == 1
+    assert len(store.rows()) == 2

@@ -116,11 +116,12 @@ def _samples(ticket: Any, values: dict[str, Any]) -> Any:
             "`samples` must be 0 for a ticket that does not say its data set. "
             f"Received: samples={values['samples']}. Write --samples=0."
         )
+    # A ticket that was not made by a run may not have them.
+    names = ("validation_size", "split_seed")
     loaded = data.load(
         config["dataset"],
         data_dir=values["data_dir"],
-        validation_size=config["validation_size"],
-        split_seed=config["split_seed"],
+        **{name: config[name] for name in names if name in config},
     )
     x = loaded.test.x[: values["samples"]]
     return x.astype(np.float32) * np.float32(loaded.info.scale)

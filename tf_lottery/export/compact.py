@@ -29,7 +29,7 @@ class Compaction:
         model: plain and functional, nested models laid open; the given model
             itself where it had to be left as it is.
         removed: `{layer: (before, after)}`, units or channels, of the layers
-            that lost some; of an input, the features that are read.
+            that lost some.
         notes: what is dead and was left, and why, one line each.
         parameters: number of them before and after.
     """
@@ -40,7 +40,7 @@ class Compaction:
     parameters: tuple[int, int]
 
 
-def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
+def compact(model: keras.Model) -> Compaction:
     """Returns the same function of inference, without what is dead in it.
 
     A unit or channel that no varying input reaches is a constant, `act(b)`:
@@ -51,13 +51,13 @@ def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
 
     A nonzero constant before a convolution that pads with zeros stays, since
     it is none at the border. Layers of unknown kind keep all inputs and
-    outputs, and every layer keeps at least one unit.
+    outputs, and every layer keeps at least one unit. Input features that are
+    never read stay, with their rows in the first kernels: to gather the others
+    takes longer than it saves.
 
     Args:
         model: a built model without masks, whose pruned weights are 0. It is
             not changed.
-        inputs: whether input features that a Dense layer never reads are
-            left out before it. The model's input stays as it is.
 
     Returns:
         A `Compaction`.
@@ -98,19 +98,14 @@ def compact(model: keras.Model, *, inputs: bool = True) -> Compaction:
             why = f"{step.name} reads {step.variables[0].path} itself"
             return _left(model, why)
     rules = [rule_of(step) for step in graph.steps]
-    kept, unread, notes = _decide(graph, rules, functional)
-    builder = _Builder(kept, inputs)
+    kept, notes = _decide(graph, rules, functional)
+    builder = _Builder(kept)
     try:
         result = builder.build(functional, graph, rules)
     except Exception as error:
         # A user's own layer may raise anything.
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return _left(model, f"it could not be rebuilt, {text}")
-    notes = [
-        f"{name}: {count} channels are never read; the model's inputs stay"
-        for name, count in unread.items()
-        if count and name not in builder.removed
-    ] + notes
     return Compaction(
         result,
         builder.removed,
@@ -127,11 +122,10 @@ def _left(model: keras.Model, why: str) -> Compaction:
 
 def _decide(
     graph: Graph, rules: list[Rule], model: keras.Model
-) -> tuple[np.ndarray, dict[str, int], list[str]]:
-    """Which classes of channels stay, the inputs' unread ones, the notes."""
+) -> tuple[np.ndarray, list[str]]:
+    """Which classes of channels stay, and the notes."""
     classes = Classes()
-    for value, tensor in zip(graph.inputs, model.inputs):
-        value.source = tensor._keras_history.operation.name
+    for value in graph.inputs:
         value.classes = classes.new(value.channels)
         value.constant = np.full(value.channels, np.nan)
     for rule in rules:
@@ -145,16 +139,22 @@ def _decide(
     _spread(kept, rules)
     whole = [r for r in rules if r.gives_all]
     unread = {id(r): _unread(kept, r.step.outputs) for r in whole}
-    unread_inputs = {str(v.source): _unread(kept, [v]) for v in graph.inputs}
+    notes = [
+        f"{tensor._keras_history.operation.name}: {count} channels are never "
+        "read; the model's inputs stay"
+        for value, tensor in zip(graph.inputs, model.inputs)
+        if (count := _unread(kept, [value]))
+    ]
     for value in (*graph.inputs, *(v for r in whole for v in r.step.outputs)):
         kept[value.classes] = True
     _spread(kept, rules)
     for rule in rules:
         first = rule.step.outputs[0].classes
         if isinstance(rule, Linear) and not kept[first].any():
+            # A layer has one unit at least. Nobody reads this one, so what
+            # it reads may go.
             kept[first[0]] = True
-            _spread(kept, rules)
-    return kept, unread_inputs, _notes(kept, rules, unread)
+    return kept, notes + _notes(kept, rules, unread)
 
 
 def _notes(kept, rules, unread) -> list[str]:
@@ -188,10 +188,9 @@ def _spread(kept: np.ndarray, rules: list[Rule]) -> None:
 class _Builder:
     """Builds the model that is left, with the given one's names."""
 
-    def __init__(self, kept: np.ndarray, inputs: bool):
+    def __init__(self, kept: np.ndarray):
         self.removed: dict[str, tuple[int, int]] = {}
         self._kept = kept
-        self._inputs = inputs
         self._operations: dict[int, keras.Operation] = {}
         self._names: set[str] = set()
 
@@ -233,35 +232,15 @@ class _Builder:
             self._operations[id(old)] = operation
         arguments, named = step.arguments()
         if isinstance(rule, Linear):
-            arguments, weights = self._gather(rule, arguments, weights)
-            self._count(operation.name, self._kept[step.outputs[0].classes])
+            chosen = self._kept[step.outputs[0].classes]
+            if not chosen.all():
+                size = len(chosen), int(chosen.sum())
+                self.removed[operation.name] = size
         tensors = keras.tree.flatten(operation(*arguments, **named))
         for value, tensor in zip(step.outputs, tensors):
             value.tensor = tensor
         if weights and known is None:
             operation.set_weights(weights)
-
-    def _gather(self, rule: Linear, arguments: tuple, weights: list) -> tuple:
-        """Leaves features out before a Dense layer that never reads them."""
-        (given,), layer = rule.step.inputs, rule.step.operation
-        if given.source is None or type(layer) is not keras.layers.Dense:
-            return arguments, weights
-        read = rule.read_features(self._kept)
-        read[0] |= not read.any()
-        if not self._inputs or read.all():
-            return arguments, weights
-        taken = keras.ops.take(
-            arguments[0], np.flatnonzero(read).tolist(), axis=-1
-        )
-        name = given.source
-        if name in self.removed:
-            name = f"{name} of {layer.name}"
-        self._count(name, read)
-        return (taken, *arguments[1:]), [weights[0][read], *weights[1:]]
-
-    def _count(self, name: str, chosen: np.ndarray) -> None:
-        if not chosen.all():
-            self.removed[name] = (len(chosen), int(chosen.sum()))
 
     def _unique(self, name: str) -> str:
         """The name, numbered where nested models' layers share it."""

@@ -51,7 +51,6 @@ class Value:
 
     Args:
         shape: with the batch, None where open.
-        source: name of the model's input of which this is a copy, reshaped.
         classes: `(channels,)` int, the class of each channel.
         constant: `(channels,)` float64, the value that a channel has at all
             places of all examples, NaN where it varies.
@@ -59,7 +58,6 @@ class Value:
     """
 
     shape: tuple[int | None, ...]
-    source: str | None = None
     classes: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros(0, int)
     )
@@ -162,8 +160,9 @@ def _nested(node) -> Functional | None:
         return None
     given = arguments.args[0]
     in_order = isinstance(given, (list, tuple, keras.KerasTensor))
-    same = [tuple(x.shape) for x in inner.inputs] == [
-        tuple(x.shape) for x in node.input_tensors
+    # A nested model casts what it is given to the dtype of its input.
+    same = [(tuple(x.shape), x.dtype) for x in inner.inputs] == [
+        (tuple(x.shape), x.dtype) for x in node.input_tensors
     ]
     # With training=True its normalisations do not compute as in inference.
     plain = all(

@@ -55,6 +55,10 @@ def _evaluate(function: Callable, values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, _finite(result))
 
 
+def _is_pointwise(activation: Any) -> bool:
+    return activation in _FUNCTIONS or type(activation) in _POINTWISE
+
+
 class Rule:
     """A step that is left as it is: it reads all and gives all.
 
@@ -100,9 +104,11 @@ class Linear(Rule):
 
     def __init__(self, step: Step):
         layer = step.operation
-        pointwise = layer.activation in _FUNCTIONS
-        super().__init__(step, f"has activation {layer.activation.__name__}")
-        self.gives_all = not pointwise
+        activation = layer.activation
+        # A layer's instance or a partial function has no `__name__`.
+        name = getattr(activation, "__name__", type(activation).__name__)
+        super().__init__(step, f"has activation {name}")
+        self.gives_all = not _is_pointwise(activation)
         kernel = np.asarray(layer.kernel)
         # (places of the kernel, channels in, channels out).
         self._kernel = kernel.reshape(-1, *kernel.shape[-2:])
@@ -172,38 +178,48 @@ class Linear(Rule):
         rows = kept[self.step.inputs[0].classes]
         columns = kept[self.step.outputs[0].classes]
         kernel = np.asarray(self.step.operation.kernel)
+        kernel = kernel[..., rows, :][..., columns]
         bias = self._bias[columns] + self._shift(kept)
-        parts = [kernel[..., rows, :][..., columns]]
-        return parts + [bias] * self.config(kept)["use_bias"]
+        # A unit that nobody reads may have lost a part of what it sums: the
+        # rest might overflow, and infinity times 0 is no 0.
+        lost = self._used[~rows & ~self._foldable][:, columns].any(axis=0)
+        kernel = np.where(lost, 0, kernel)
+        return [kernel] + [
+            np.where(lost, 0, bias)
+        ] * self.config(kept)["use_bias"]
 
 
-class Channelwise(Rule):
+class Passing(Rule):
+    """A step whose outputs are made of the channels that it is given."""
+
+    gives_all = False
+
+    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
+        """None beyond its own channels, which are its output's."""
+        return []
+
+    def blocked(self, kept: np.ndarray) -> int:
+        """None: constants go where their channels go."""
+        return 0
+
+
+class Channelwise(Passing):
     """Each output channel is a function of the one input channel beside it.
 
     Args:
         step: the call.
         function: `(channels,)` constants in, constants out.
-        copies: whether its output is to be treated as a copy of its input,
-            in which the same features can be left out.
     """
 
-    gives_all = False
-
-    def __init__(self, step: Step, function: Callable, copies: bool = False):
+    def __init__(self, step: Step, function: Callable):
         super().__init__(step, "puts zeros beside them")
         self._function = function
-        self._copies = copies
 
     def forward(self, classes: Classes) -> None:
         """Passes constants through the function."""
         (given,), (out,) = self.step.inputs, self.step.outputs
         out.classes = given.classes
         out.constant = self._function(given.constant)
-        out.source = given.source if self._copies else None
-
-    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
-        """None beyond its own channels, which are its output's."""
-        return []
 
     def blocked(self, kept: np.ndarray) -> int:
         """Constants that are none after it."""
@@ -221,10 +237,8 @@ class Channelwise(Rule):
         ]
 
 
-class Flat(Rule):
+class Flat(Passing):
     """Flatten and Reshape: the channels as they are, or place by place."""
-
-    gives_all = False
 
     def forward(self, classes: Classes) -> None:
         """Repeats the channels for every position."""
@@ -232,15 +246,6 @@ class Flat(Rule):
         places = out.channels // given.channels
         out.classes = np.tile(given.classes, places)
         out.constant = np.tile(given.constant, places)
-        out.source = given.source
-
-    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
-        """None beyond its own channels, which are its output's."""
-        return []
-
-    def blocked(self, kept: np.ndarray) -> int:
-        """None: a constant is one at every position."""
-        return 0
 
     def config(self, kept: np.ndarray) -> dict[str, Any]:
         """With the kept size."""
@@ -253,10 +258,8 @@ class Flat(Rule):
         return config
 
 
-class Join(Rule):
+class Join(Passing):
     """Add, whose summands' channels are tied, and Concatenate."""
-
-    gives_all = False
 
     def forward(self, classes: Classes) -> None:
         """Ties or strings together the channels of the inputs."""
@@ -269,14 +272,6 @@ class Join(Rule):
             classes.tie(given[0].classes, value.classes)
         out.classes = given[0].classes
         out.constant = _finite(np.sum([v.constant for v in given], axis=0))
-
-    def reads(self, kept: np.ndarray) -> list[np.ndarray]:
-        """Each input channel is read where its output is."""
-        return []
-
-    def blocked(self, kept: np.ndarray) -> int:
-        """None: constants are joined as the tensors are."""
-        return 0
 
 
 def rule_of(step: Step) -> Rule:
@@ -326,16 +321,18 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
     if kind in _LINEAR:
         if getattr(operation, "groups", 1) > 1:
             return Rule(step, "is grouped")
+        if getattr(operation.activation, "weights", None):
+            return Rule(step, "has an activation with weights")
         return Linear(step)
     if kind in _DEPTHWISE and operation.depth_multiplier == 1:
-        if operation.activation in _FUNCTIONS:
+        if _is_pointwise(operation.activation):
             return Channelwise(step, _depthwise(operation))
     if kind is _L.BatchNormalization:
         rank = len(step.inputs[0].shape)
         if operation.axis in (-1, rank - 1):
             return Channelwise(step, _normalization(operation))
     if kind in _IDENTITY:
-        return Channelwise(step, np.copy, copies=True)
+        return Channelwise(step, np.copy)
     if kind in _PLACES:
         return Channelwise(step, np.copy)
     if kind in _PADDING:
@@ -347,10 +344,8 @@ def _single(step: Step, operation: Any, kind: type) -> Rule:
     if kind is _L.Rescaling and not (
         np.ndim(operation.scale) or np.ndim(operation.offset)
     ):
-        return Channelwise(
-            step, lambda c: _evaluate(operation, c), copies=True
-        )
-    if kind is _L.Activation and operation.activation in _FUNCTIONS:
+        return Channelwise(step, lambda c: _evaluate(operation, c))
+    if kind is _L.Activation and _is_pointwise(operation.activation):
         function = operation.activation
         return Channelwise(step, lambda c: _evaluate(function, c))
     if kind in (_L.Flatten, _L.Reshape) and _keeps_channels(*step.inputs,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import keras
@@ -14,29 +14,31 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.atomic import replace_file
+from tf_lottery.export.arguments import FORMATS
+from tf_lottery.export.arguments import check_arguments
+from tf_lottery.export.arguments import inputs_for
+from tf_lottery.export.arguments import plain_model
 from tf_lottery.export.compact import Compaction
 from tf_lottery.export.compact import compact as compact_model
 from tf_lottery.export.report import ANY_BATCH
 from tf_lottery.export.report import ExportReport
 from tf_lottery.export.runtime import Runner
 from tf_lottery.export.runtime import latency
-from tf_lottery.export.saved_model import export_saved_model
+from tf_lottery.export.saved_model import replace_saved_model
 from tf_lottery.export.size import sizes
-from tf_lottery.export.tflite import check_form
-from tf_lottery.export.tflite import check_samples
 from tf_lottery.export.tflite import convert
 from tf_lottery.export.tflite import input_of
 from tf_lottery.export.verify import Agreement
 from tf_lottery.export.verify import check_agreement
 from tf_lottery.export.verify import ok
 from tf_lottery.export.verify import safe_tflite
-from tf_lottery.layers import get_mask
-from tf_lottery.layers import is_masked
-from tf_lottery.layers import strip_masks
-from tf_lottery.paths import is_remote
 from tf_lottery.tickets import Ticket
 
-FORMATS = ("keras", "saved_model", "tflite")
+_FILES = {
+    "keras": "model.keras",
+    "saved_model": "saved_model",
+    "tflite": "model.tflite",
+}
 # Of outputs, over max(1, max |y|): what removing dead units may change.
 _COMPACT_ERROR = 2e-6
 # Zeros from which an interpreter gains by reading rows directly: at batch 1,
@@ -46,13 +48,12 @@ _DIRECT, _DIRECT_IN_BATCHES = 0.94, 0.97
 # the speed at 296 and 71 units instead of 300 and 100), so in TFLite
 # compaction must leave out much to pay: at most this share of parameters stays.
 _PAYS = 0.6
-_RANDOM_EXAMPLES = 64
 
 
 def export(
     source: Ticket | keras.Model,
     output_dir: str | os.PathLike[str],
-    formats: Sequence[str] = FORMATS,
+    formats: Collection[str] = FORMATS,
     *,
     form: str = "float32",
     batch: int | None = 1,
@@ -67,7 +68,9 @@ def export(
     stores what is left in compressed rows where that is smaller, and each
     file is loaded and compared with the model before it takes its name:
     `model.keras`, `saved_model`, `model.tflite`; and `report.json`, with
-    `report.png` beside a TFLite file.
+    `report.png` beside a TFLite file. The report of an earlier export goes
+    once one of its files is replaced; files of formats that are not asked for
+    stay, and are named in the notes.
 
     Args:
         source: a ticket, of which the trained network is written, or a Keras
@@ -88,8 +91,9 @@ def export(
         An `ExportReport`; `print` shows its table.
 
     Raises:
-        ValueError: an unknown format or form, samples that are no inputs of
-            the model, or a model that cannot be converted.
+        TypeError: `source` is neither a ticket nor a model.
+        ValueError: another argument is none of these, no samples for a model
+            that needs them, or a model that cannot be saved or converted.
         RuntimeError: a file does not agree with the model; it is not written,
             and those before it stay.
         OSError: the folder cannot be written.
@@ -103,32 +107,28 @@ def export(
         >>> report.entries[-1]["argmax"]
         1.0
     """
-    formats = _checked(output_dir, formats, form, batch)
+    formats = check_arguments(
+        source, output_dir, formats, form, batch, rounds
+    )
+    batch = None if batch is None else int(batch)
     say = notice or (lambda line: None)
-    model, density = _plain(source)
+    model, density = plain_model(source)
     notes = []
     if samples is None:
-        if "int8" in form:
-            raise ValueError(
-                f"`samples` must be real inputs for the form {form}. Received:"
-                " samples=None. Some hundreds of examples suffice."
-            )
         notes.append("compared on random inputs alone: no samples were given")
-        samples = _random(model)
-    check_samples(model, samples)
+    samples = inputs_for(model, samples, form)
+    target = os.path.abspath(os.fspath(output_dir))
+    os.makedirs(target, exist_ok=True)
     if compact:
         say("Removing what pruning cut off")
-    # Gathering the features that are read takes longer than it saves.
-    smaller = compact_model(model, inputs=False) if compact else None
+    smaller = compact_model(model) if compact else None
     if smaller is not None:
         notes += [f"compaction: {note}" for note in smaller.notes]
         smaller, agreement = _if_exact(smaller, model, samples)
         if smaller is None:
-            notes.append(f"compaction: not used, it changes {agreement}")
+            notes.append(f"compaction: not used, since it gives {agreement}")
     small = smaller.model if smaller else model
     report = ExportReport.of(model, density, smaller, form, batch, notes)
-    target = os.path.abspath(os.fspath(output_dir))
-    os.makedirs(target, exist_ok=True)
     write: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
         "keras": _write_keras,
         "saved_model": _write_saved_model,
@@ -138,52 +138,20 @@ def export(
     }
     for name in formats:
         say(f"Writing and verifying {name}")
-        report.entries += write[name](small, target, samples, report.notes)
+        for entry in write[name](small, target, samples, report.notes):
+            report.entries.append({"compacted": bool(report.removed), **entry})
+    report.notes += [
+        f"{_FILES[name]}: left from an earlier export"
+        for name in FORMATS
+        if name not in formats
+        and os.path.lexists(os.path.join(target, _FILES[name]))
+    ]
+    if not any(entry["compacted"] for entry in report.entries):
+        # The notes say why.
+        report.removed = {}
+        report.parameters = report.parameters[:1] * 2
     report.save(target)
     return report
-
-
-def _checked(output_dir, formats, form, batch) -> list[str]:
-    unknown = [name for name in formats if name not in FORMATS]
-    if isinstance(formats, str) or unknown or not formats:
-        raise ValueError(
-            f"`formats` must be some of {', '.join(FORMATS)}. Received: "
-            f"formats={formats!r}. Give a list of these."
-        )
-    check_form(form, batch)
-    if is_remote(output_dir):
-        raise ValueError(
-            "`output_dir` must be a folder on this machine. Received: "
-            f"output_dir={os.fspath(output_dir)!r}. Copy the files from there."
-        )
-    return [name for name in FORMATS if name in formats]
-
-
-def _plain(source) -> tuple[keras.Model, float | None]:
-    """The model without masks, and the density of its mask."""
-    if isinstance(source, Ticket):
-        model = source.build_model(masked=False, weights="trained")
-        return model, source.mask.density
-    if is_masked(source):
-        return strip_masks(source), get_mask(source).density
-    return source, None
-
-
-def _random(model) -> Any:
-    kinds = {tensor.dtype for tensor in keras.tree.flatten(input_of(model))}
-    if not all("float" in kind for kind in kinds):
-        raise ValueError(
-            "`samples` must be real inputs for a model that does not take "
-            f"floats. Received: samples=None, for inputs of {', '.join(kinds)}"
-            ". Which numbers may be given is not known."
-        )
-    rng = np.random.default_rng(0)
-    return keras.tree.map_structure(
-        lambda tensor: rng.normal(
-            size=[_RANDOM_EXAMPLES, *(n or 1 for n in tensor.shape[1:])]
-        ).astype(tensor.dtype),
-        input_of(model),
-    )
 
 
 def _if_exact(
@@ -200,11 +168,20 @@ def _flat(call: Callable, model: keras.Model) -> Callable:
     dtypes = [tensor.dtype for tensor in keras.tree.flatten(structure)]
 
     def run(arrays):
-        tensors = [tf.constant(a, dtype) for a, dtype in zip(arrays, dtypes)]
-        packed = keras.tree.pack_sequence_as(structure, tensors)
-        return keras.tree.map_structure(np.asarray, call(packed))
+        # As the model that it is compared with.
+        with tf.device("CPU:0"):
+            tensors = [tf.constant(a, d) for a, d in zip(arrays, dtypes)]
+            outputs = call(keras.tree.pack_sequence_as(structure, tensors))
+        return keras.tree.map_structure(np.asarray, outputs)
 
     return run
+
+
+def _remove_report(folder: str) -> None:
+    """Before a file is replaced, of which it tells."""
+    for name in ("report.json", "report.png"):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, name))
 
 
 def _verified(run, model, samples, name) -> Agreement:
@@ -233,12 +210,25 @@ def _write_keras(model, folder, samples, notes) -> Iterator[dict[str, Any]]:
     path = os.path.join(folder, "model.keras")
     with tempfile.TemporaryDirectory() as scratch:
         file = os.path.join(scratch, "model.keras")
-        model.save(file)
-        loaded = keras.models.load_model(file, compile=False)
+        try:
+            model.save(file)
+            loaded = keras.models.load_model(file, compile=False)
+        except OSError:
+            raise
+        except Exception as error:
+            # A user's own layer may raise anything.
+            raise ValueError(
+                "`model` must be one that Keras can save and load. Received: "
+                f"{type(error).__name__} of model {model.name!r}, "
+                f"{' '.join(str(error).split())[:200]}. Register what is your "
+                "own with keras.saving.register_keras_serializable, or leave "
+                "keras out of formats."
+            ) from error
         run = _flat(loaded, model)
         agreement = _verified(run, model, samples, "keras")
         with open(file, "rb") as opened:
             data = opened.read()
+    _remove_report(folder)
     replace_file(path, data)
     yield _entry("keras", path, sizes(data), agreement)
 
@@ -247,21 +237,17 @@ def _write_saved_model(
     model, folder, samples, notes
 ) -> Iterator[dict[str, Any]]:
     path = os.path.join(folder, "saved_model")
-    # On the same file system: the verified folder is renamed.
-    scratch = tempfile.mkdtemp(prefix=".saved_model.", dir=folder)
-    try:
-        made = os.path.join(scratch, "saved_model")
-        export_saved_model(model, made)
-        served = tf.saved_model.load(made)
+
+    def check(made: str) -> tuple[dict[str, int | None], Agreement]:
+        with tf.device("CPU:0"):
+            served = tf.saved_model.load(made)
         run = _flat(served.serve, model)
         agreement = _verified(run, model, samples, "saved_model")
-        data = _content(made)
-        os.chmod(made, 0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(made, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    yield _entry("saved_model", path, sizes(data), agreement)
+        size = sizes(_content(made))
+        _remove_report(folder)
+        return size, agreement
+
+    yield _entry("saved_model", path, *replace_saved_model(model, path, check))
 
 
 def _content(folder: str) -> bytes:
@@ -301,14 +287,19 @@ def _write_tflite(
             }
         for name, more in _speeds(one, samples, 1, rounds).items():
             speed[name] |= {f"{k}_batch_1": v for k, v in more.items()}
+    _remove_report(folder)
     replace_file(path, data)
     base = sizes(plain)
     yield _entry(
-        "dense tflite", None, base, agreement, size_ratio=1.0, **speed["dense"]
+        "dense tflite", None, base, agreement, compacted=False, size_ratio=1.0,
+        **speed["dense"],
     )
     size = sizes(data)
     ratio = (base["raw"] or 0) / max(1, size["raw"] or 0)
-    yield _entry("tflite", path, size, found, size_ratio=ratio, **speed[form])
+    own = {"compacted": False} if model is dense else {}
+    yield _entry(
+        "tflite", path, size, found, size_ratio=ratio, **own, **speed[form]
+    )
 
 
 def _sparse(model, form, samples, batch):

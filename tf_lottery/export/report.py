@@ -27,6 +27,15 @@ _COLUMNS = (
     "error", "argmax",
 )
 
+# Ratios to the dense file, from which one is smaller, and below which slower.
+_SMALLER, _SLOWER = 1.1, 0.95
+_NO_SMALLER = {
+    "float32": "pruning does not pay here. Ship int8, or prune more",
+    "float16": "float16 does not pay here. Ship int8, or prune more",
+    "int8": "int8 does not pay here. Ship float32, which is exact",
+    "full_int8": "full_int8 does not pay here. Ship float32, which is exact",
+}
+
 
 @dataclasses.dataclass
 class ExportReport:
@@ -42,11 +51,12 @@ class ExportReport:
         flops: of one inference, `dense` and of the weights left
             (`effective`); None where they cannot be counted.
         parameters: number of them before and after compaction.
-        removed: `{layer: (before, after)}`, units that compaction removed.
+        removed: `{layer: (before, after)}`, units that compaction removed;
+            empty, and `parameters` equal, where no file was compacted.
         runtime: the interpreter that TFLite files were run in.
         notes: what was not done, or did not help, and why.
-        entries: one per file: `format`, `path`, `raw`, `gzip` and `zstd`
-            bytes, `error`, `argmax`, and of TFLite `size_ratio`,
+        entries: one per file: `format`, `path`, `compacted`, `raw`, `gzip`
+            and `zstd` bytes, `error`, `argmax`, and of TFLite `size_ratio`,
             `microseconds` per run and `latency_ratio` to the dense file;
             the same with `_batch_1` of one example where `batch` is not 1.
     """
@@ -110,18 +120,19 @@ class ExportReport:
         lite = by_name.get("tflite")
         if lite is None:
             return "Export to tflite for the smallest file."
-        text = f"model.tflite is {lite['size_ratio']:.1f} times smaller"
+        text = (
+            f"model.tflite is {lite['size_ratio']:.1f} times smaller than the "
+            "dense TFLite file"
+        )
+        speed = lite.get("latency_ratio", 1.0)
         if "latency_ratio" in lite:
-            ratio = lite["latency_ratio"]
-            speed = f"{ratio:.2f} times as fast"
-            if 0.95 <= ratio <= 1.05:
-                speed = "as fast"
-            text += f" than the dense TFLite file and {speed}"
-        else:
-            text += " than the dense TFLite file"
-        if lite["size_ratio"] < 1.1 and self.form == "float32":
+            same = _SLOWER <= speed <= 2 - _SLOWER
+            text += f" and {'' if same else f'{speed:.2f} times '}as fast"
+        if lite["size_ratio"] < _SMALLER:
+            return f"{text}: {_NO_SMALLER[self.form]}."
+        if speed < _SLOWER:
             return (
-                f"{text}: pruning does not pay here. Ship int8, or prune more."
+                f"{text}: ship it only where bytes count for more than time."
             )
         return f"{text}: ship it, compressed where it is sent."
 
@@ -129,8 +140,8 @@ class ExportReport:
         rows = [_COLUMNS, *map(_cells, self.entries)]
         # The columns of which there is anything to say.
         shown = [i for i, c in enumerate(zip(*rows[1:])) if any(c)]
-        rows = [tuple(row[i] for i in shown) for row in rows]
-        widths = [max(map(len, column)) for column in zip(*rows)]
+        cut = [[row[i] for i in shown] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*cut)]
         lines = []
         if self.density is not None:
             lines.append(
@@ -151,7 +162,7 @@ class ExportReport:
                 f"{self.flops['dense']:,}."
             )
         lines.append("")
-        for number, row in enumerate(rows):
+        for number, row in enumerate(cut):
             cells = [row[0].ljust(widths[0])]
             cells += [c.rjust(w) for c, w in zip(row[1:], widths[1:])]
             lines.append("  ".join(cells))

@@ -124,8 +124,7 @@ class Runner:
 
         Args:
             x: one array with a leading batch axis; for a model of several
-                inputs a list in the order of the file, or a dict by the names
-                of its signature.
+                inputs a list in the order of the file.
 
         Returns:
             An array, or for a model of several outputs a list of them.
@@ -194,9 +193,7 @@ class Runner:
     def _arrays(self, x: Any) -> list[np.ndarray]:
         """The inputs in the order of the file, in its dtypes."""
         details = self._interpreter.get_input_details()
-        if isinstance(x, Mapping):
-            x = self._by_name(x, details)
-        elif not isinstance(x, (list, tuple)) or len(details) == 1:
+        if not isinstance(x, (list, tuple)) or len(details) == 1:
             # Of one input a list is that input's rows.
             x = [x[0]] if self._is_wrapped(x, details) else [x]
         if len(x) != len(details):
@@ -228,19 +225,6 @@ class Runner:
             and len(x) == 1
             and np.ndim(x[0]) == len(details[0]["shape_signature"])
         )
-
-    def _by_name(self, x: Mapping[str, Any], details: Any) -> list[Any]:
-        signature = self._interpreter.get_signature_runner()
-        names = {
-            detail["index"]: name
-            for name, detail in signature.get_input_details().items()
-        }
-        if set(x) != set(names.values()):
-            raise ValueError(
-                f"`x` must have the keys {sorted(names.values())}. Received: "
-                f"{sorted(x)}. They are the names of the model's inputs."
-            )
-        return [x[names[detail["index"]]] for detail in details]
 
 
 def latency(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import pathlib
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -16,6 +20,10 @@ from tf_lottery.paths import is_remote
 from tf_lottery.paths import remove_tree
 from tf_lottery.paths import write_object
 from tf_lottery.tickets import Ticket
+
+# Behind the target's name; of a new one, and of the one that it replaces.
+_NEW, _OLD = ".{}.tmp", ".{}.old.tmp"
+_OURS = re.compile(r"\.(\d+)(?:\.old)?\.tmp")
 
 
 def export_saved_model(
@@ -42,18 +50,79 @@ def export_saved_model(
         model = strip_masks(source) if is_masked(source) else source
     if is_remote(path):
         _upload(model, os.fspath(path))
-        return
+    else:
+        replace_saved_model(model, path)
+
+
+def replace_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike,
+    check: Callable[[str], Any] = lambda folder: None,
+) -> Any:
+    """Writes a SavedModel in one step, once it has been checked.
+
+    Args:
+        model: a Keras model without masks.
+        path: folder on this machine; what has that name is replaced.
+        check: called with the folder of another name in which the SavedModel
+            is at first. If it raises, what has the name stays.
+
+    Returns:
+        What `check` returned.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     target = os.path.abspath(os.fspath(path))
-    temporary = f"{target}.{os.getpid()}.tmp"
-    # A killed process has left its own behind.
-    for stale in glob.glob(f"{glob.escape(target)}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
+    new = target + _NEW.format(os.getpid())
+    old = target + _OLD.format(os.getpid())
+    _remove(new)
+    if os.path.lexists(target):
+        _remove(old)
     try:
-        model.export(temporary, verbose=False)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
+        model.export(new, verbose=False)
+        result = check(new)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(target, old)
+        try:
+            os.replace(new, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(old, target)
+            raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(new)
+    _remove(old)
+    # Not before: the last whole one may be among them.
+    for left in glob.glob(f"{glob.escape(target)}.*.tmp"):
+        ours = _OURS.fullmatch(left[len(target):])
+        if ours and not _is_running(int(ours[1])):
+            _remove(left)
+    return result
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this machine may have that number."""
+    if os.name != "posix":
+        # Signal 0 is Ctrl-C there.
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        # Another user's, or a number that no process has.
+        pass
+    return True
+
+
+def _remove(path: str) -> None:
+    """Removes what has that name, as far as that can be done."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.remove(path)
 
 
 def _upload(model: keras.Model, address: str) -> None:

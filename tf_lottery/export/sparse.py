@@ -31,6 +31,8 @@ _ACTIVATIONS = {
 # The first version with a sparse kernel. It is also what keeps XNNPACK off,
 # which would take the values for a dense matrix and read past their end.
 _SPARSE_VERSION = 8
+# Fraction of zeros, at the least, of what is encoded.
+_SPARSE = 0.5
 # Bytes of the tables that describe one sparse tensor and its DENSIFY.
 _TABLES = 400
 _INDICES = (
@@ -114,9 +116,7 @@ def inspect(data: bytes) -> list[StoredWeight]:
     return stored
 
 
-def encode_sparse(
-    data: bytes, *, direct: float = 0.9, least: float = 0.5
-) -> bytes:
+def encode_sparse(data: bytes, *, direct: float = 0.9) -> bytes:
     """Stores the pruned weights of a dense TFLite file in compressed rows.
 
     A row is all but the last axis: an output unit of FULLY_CONNECTED, an
@@ -138,13 +138,12 @@ def encode_sparse(
         data: the bytes of a TFLite file without sparse tensors.
         direct: fraction of zeros, at the least, of a float32 FULLY_CONNECTED
             that reads its rows directly; 2 for never.
-        least: fraction of zeros, at the least, of what is encoded.
 
     Returns:
         The bytes of the smaller file; `data` itself where nothing qualifies.
 
     Raises:
-        ValueError: `data` is no TFLite file, or `least` is not in [0, 1].
+        ValueError: `data` is no TFLite file.
 
     Example:
         >>> from tf_lottery.export.tflite import convert
@@ -158,11 +157,6 @@ def encode_sparse(
         >>> len(data) > 10 * len(encode_sparse(data))
         True
     """
-    if not 0 <= least <= 1:
-        raise ValueError(
-            "`least` must be in [0, 1]. Received: "
-            f"least={least}. 0.5 is usual."
-        )
     model = parse(data)
     users = collections.defaultdict(list)
     for graph in model.subgraphs:
@@ -173,7 +167,7 @@ def encode_sparse(
         direct = 2
     changed = False
     for number, places in list(users.items()):
-        changed |= _encode(model, number, places, direct, least)
+        changed |= _encode(model, number, places, direct)
     if not changed:
         return data
     encoded = pack(model)
@@ -217,7 +211,7 @@ def _values(model, tensor):
     return np.frombuffer(data.tobytes(), _DTYPES[tensor.type])
 
 
-def _encode(model, number, places, direct, least) -> bool:
+def _encode(model, number, places, direct) -> bool:
     """Encodes what is stored in one buffer, for all that refer to it."""
     first, index, _ = places[0]
     values = _values(model, first.tensors[index])
@@ -229,7 +223,7 @@ def _encode(model, number, places, direct, least) -> bool:
         return False
     rows = values.reshape(-1, shape[-1])
     zeros = 1 - np.count_nonzero(rows) / rows.size
-    if zeros < least:
+    if zeros < _SPARSE:
         return False
     kept, axis = _compressed_rows(rows)
     tables = sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 import tempfile
 from collections.abc import Iterator
@@ -112,10 +113,12 @@ def check_form(form: str, batch: int | None) -> None:
             f"`form` must be one of {', '.join(FORMS)}. Received: "
             f"form={form!r}. float32 computes what the model does."
         )
-    if batch is not None and batch < 1:
+    if batch is not None and (
+        not isinstance(batch, numbers.Integral) or batch < 1
+    ):
         raise ValueError(
-            "`batch` must be at least 1, or None for any number. Received: "
-            f"batch={batch}. 1 is usual."
+            "`batch` must be a whole number of at least 1, or None for any "
+            f"number. Received: batch={batch!r}. 1 is usual."
         )
 
 
@@ -177,10 +180,14 @@ def check_samples(model: keras.Model, samples: Any) -> None:
     )
     if not fits or not shapes[0][0]:
         wanted = ", ".join(str(tuple(t.shape)) for t in inputs)
+        given = ", ".join(map(str, shapes[:8]))
+        if len(shapes) > 8:
+            # Rows as lists are as many numbers.
+            given += f" and {len(shapes) - 8} more"
         raise ValueError(
             "`samples` must hold inputs of the model, one at the least, of "
-            f"shape {wanted}. Received: shape {', '.join(map(str, shapes))}. "
-            "Give inputs as the model takes them."
+            f"shape {wanted}. Received: shape {given}. Give arrays, as the "
+            "model takes them."
         )
 
 

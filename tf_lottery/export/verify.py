@@ -54,6 +54,14 @@ class Agreement:
     finite: bool
     examples: int
 
+    def __str__(self) -> str:
+        if not self.finite:
+            return f"NaN or infinity in {self.examples} examples"
+        return (
+            f"an error of {self.error:.1e} and argmax {self.argmax:.4f} in "
+            f"{self.examples} examples"
+        )
+
 
 def ok(agreement: Agreement, form: str) -> bool:
     """Returns whether a file of that form is near enough to be kept.
@@ -93,8 +101,9 @@ def check_agreement(
         The agreement over all examples.
 
     Raises:
-        ValueError: `inputs` are none of the model, or its own outputs are not
-            finite, or the function's are of another shape.
+        ValueError: `inputs` are none of the model, or it fails on them or
+            gives what is not finite, or the function's outputs are of another
+            shape.
 
     Example:
         >>> x = keras.Input((2,))
@@ -103,23 +112,49 @@ def check_agreement(
         >>> check_agreement(lambda arrays: arrays[0], model, rows)
         Agreement(error=0.5, argmax=1.0, finite=True, examples=2)
     """
+    wanted = outputs_of(model, inputs)
+    parts = [keras.tree.flatten(run(chunk)) for chunk in _chunks(inputs)]
+    given = [np.concatenate(list(map(np.asarray, p))) for p in zip(*parts)]
+    return _compare(wanted, given, len(keras.tree.flatten(inputs)[0]))
+
+
+def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
+    """Returns what a model gives, in inference mode on the CPU.
+
+    Args:
+        model: a built Keras model.
+        inputs: as in `check_agreement`.
+
+    Returns:
+        One float32 array per output, in the order of `keras.tree.flatten`.
+
+    Raises:
+        ValueError: `inputs` are none of the model, or it fails on them or
+            gives what is not finite.
+
+    Example:
+        >>> x = keras.Input((2,))
+        >>> model = keras.Model(x, keras.layers.ReLU()(x))
+        >>> outputs_of(model, np.array([[1.0, -2.0]]))
+        [array([[1., 0.]], dtype=float32)]
+    """
     check_samples(model, inputs)
+    parts = [_outputs(model, inputs, chunk) for chunk in _chunks(inputs)]
+    outputs = [np.concatenate(arrays) for arrays in zip(*parts)]
+    if not all(np.isfinite(array).all() for array in outputs):
+        raise ValueError(
+            "`model` must give finite outputs. Received: NaN or infinity "
+            f"from model {model.name!r}. Look at its weights."
+        )
+    return outputs
+
+
+def _chunks(inputs) -> Iterator[list[np.ndarray]]:
     flat = [np.asarray(array) for array in keras.tree.flatten(inputs)]
-    total = len(flat[0])
-    pairs = []
     # One alone first, for files that take any number.
-    for start in (0, *range(1, total, _CHUNK)):
+    for start in (0, *range(1, len(flat[0]), _CHUNK)):
         stop = start + _CHUNK if start else 1
-        chunk = [array[start:stop] for array in flat]
-        wanted = _outputs(model, inputs, chunk)
-        given = keras.tree.flatten(run(chunk))
-        pairs.append((wanted, [np.asarray(array) for array in given]))
-    return _compare(
-        [np.concatenate(parts) for parts in zip(*(w for w, _ in pairs))],
-        [np.concatenate(parts) for parts in zip(*(g for _, g in pairs))],
-        model,
-        total,
-    )
+        yield [array[start:stop] for array in flat]
 
 
 def _outputs(model, structure, chunk) -> list[np.ndarray]:
@@ -131,21 +166,24 @@ def _outputs(model, structure, chunk) -> list[np.ndarray]:
                 chunk, keras.tree.flatten(input_of(model))
             )
         ]
-        outputs = model(
-            keras.tree.pack_sequence_as(structure, tensors), training=False
-        )
+        try:
+            outputs = model(
+                keras.tree.pack_sequence_as(structure, tensors), training=False
+            )
+        except Exception as error:
+            # Of any kind, as of an index that an Embedding does not have.
+            raise ValueError(
+                "`inputs` must be such as the model takes. Received: "
+                f"{type(error).__name__} from model {model.name!r}, "
+                f"{' '.join(str(error).split())[:200]}. Give real inputs."
+            ) from error
     return [
         keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))
         for output in keras.tree.flatten(outputs)
     ]
 
 
-def _compare(wanted, given, model, examples) -> Agreement:
-    if not all(np.isfinite(array).all() for array in wanted):
-        raise ValueError(
-            "`model` must give finite outputs. Received: NaN or infinity "
-            f"from model {model.name!r}. Look at its weights."
-        )
+def _compare(wanted, given, examples) -> Agreement:
     shapes = [array.shape for array in wanted]
     if [array.shape for array in given] != shapes:
         raise ValueError(
@@ -184,9 +222,9 @@ def safe_tflite(
     The sparsest file is tried first: rows read directly, then rows expanded
     at load, then dense. Each is run in the default interpreter, on the samples
     and on as many normally distributed inputs (up to 64; only where all
-    inputs are floats). An int8 file must agree on the samples, of which there
-    should be some hundreds then; what it gives for random inputs, of another
-    range, must be finite.
+    inputs are floats, of which the model gives finite outputs). An int8 file
+    must agree on the samples, of which there should be some hundreds then;
+    what it gives for random inputs, of another range, must be finite.
 
     Args:
         model: a built Keras model without masks.
@@ -224,14 +262,15 @@ def safe_tflite(
     dense = convert(model, form=form, samples=samples, batch=batch)
     notes: list[str] = []
     least = _weights(model) * _BYTES_PER_WEIGHT[form]
-    random = _random_inputs(model, samples)
+    random = _random_inputs(model, samples, notes)
+    # Sparse files are made of this one; they may well be smaller, where the
+    # converter multiplied a kernel with the zeros of a normalisation.
+    if len(dense) < least:
+        raise _failure(form, [
+            f"dense: {len(dense)} bytes cannot hold the weights, which take "
+            f"{least:.0f}"
+        ])
     for name, data in _attempts(dense, form, sparse, direct, notes):
-        if len(data) < least:
-            notes.append(
-                f"{name}: {len(data)} bytes cannot hold the weights, which "
-                f"take {least:.0f}"
-            )
-            continue
         try:
             agreement = _agreement(Runner(data), model, form, samples, random)
         except RuntimeError as error:
@@ -242,7 +281,11 @@ def safe_tflite(
                 notes += _left_dense(data)
             return data, notes, agreement
         notes.append(f"{name}: does not agree with the model, {agreement}")
-    raise RuntimeError(
+    raise _failure(form, notes)
+
+
+def _failure(form: str, notes: list[str]) -> RuntimeError:
+    return RuntimeError(
         f"`form` must give a file that agrees with the model. Received: "
         f"form={form!r}, {'; '.join(notes)}. Try "
         f"{'float16' if 'int8' in form else 'a SavedModel'}."
@@ -297,17 +340,27 @@ def _agreement(run, model, form, samples, random) -> Agreement:
     )
 
 
-def _random_inputs(model, samples):
+def _random_inputs(model, samples, notes):
     inputs = keras.tree.flatten(input_of(model))
     if not all("float" in tensor.dtype for tensor in inputs):
         return None
     rng = np.random.default_rng(0)
-    return keras.tree.map_structure(
+    drawn = keras.tree.map_structure(
         lambda array: rng.normal(
             size=(min(len(array), _CHUNK), *np.shape(array)[1:])
         ).astype("float32"),
         samples,
     )
+    try:
+        outputs_of(model, drawn)
+    except ValueError:
+        # It may take the root of them, or look up what they number.
+        notes.append(
+            "compared on the samples alone: the model fails on random inputs, "
+            "or gives NaN or infinity"
+        )
+        return None
+    return drawn
 
 
 def _weights(model) -> int:
