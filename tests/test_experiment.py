@@ -18,7 +18,7 @@ COLUMNS = [
     "train_seconds", "train_examples", "train_flops", "train_effective_flops",
     "inference_flops", "inference_effective_flops", "search_steps",
     "search_examples", "search_flops", "search_effective_flops",
-    "search_seconds", "break_even_examples",
+    "search_seconds", "break_even_examples", "effective_density",
 ]
 COUNTS = [50_200, 40_260, 32_298]
 # Kernels of 64 x 300, 300 x 100 and 100 x 10 at 20, 20 and 10 % per round.
@@ -46,6 +46,8 @@ def test_results_have_the_contracts_columns_and_counts(whole):
         assert float(row["density"]) == kept / 50_200
         assert float(row["sparsity"]) == pytest.approx(1 - kept / 50_200)
         assert int(row["train_steps"]) == 60
+        least = 0.99 if row["branch"] == "main" else 0.95
+        assert least <= float(row["effective_density"]) / (kept / 50_200) <= 1
         assert 0.5 < float(row["test_accuracy"]) < 1
         assert float(row["train_seconds"]) > 0
         assert int(row["early_stop_step"]) in (0, 20, 40, 60)

@@ -69,14 +69,17 @@ def test_a_method_from_flags_to_results(method, command, tmp_path):
     assert "3 finished training(s) would be reused; 0 steps" in plan.out
 
 
-@pytest.mark.parametrize("method", ["gradual", "rigl"])
+@pytest.mark.parametrize(
+    "method", ["rigl", pytest.param("gradual", marks=pytest.mark.slow)]
+)
 def test_a_killed_change_goes_on_bit_for_bit(
     method, content, environment, tmp_path
 ):
     """The masks of the middle of a training come back with the weights."""
     flags = [
         f"--method={method}", *FLAGS, "--target_sparsity=0.95",
-        "--train_steps=1500it", "--checkpoint_every=0", "--quiet",
+        "--train_steps=400it", "--eval_every=400it", "--checkpoint_every=0",
+        "--quiet",
     ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     binary = [sys.executable, "binaries/train_ticket.py", *flags]
@@ -87,17 +90,16 @@ def test_a_killed_change_goes_on_bit_for_bit(
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
 
-    assert start(whole).wait(timeout=300) == 0
+    with start(whole) as process:
+        assert process.wait(timeout=300) == 0
     process = start(cut)
     until = time.monotonic() + 200
     # In the middle of level 1: its checkpoint is of another mask.
     while not list(cut.glob("*/replicate_0/main/level_01/checkpoint.npz")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.005)
-    time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    process.communicate()
     process = start(cut)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err

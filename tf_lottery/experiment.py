@@ -106,7 +106,7 @@ class Experiment:
         parallel.check_parallel(config.parallel)
         models.check_model(config.model)
         models.check_init(config.init)
-        get_pruner(config.criterion, given=())
+        get_pruner(config.criterion)
         train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches)
         self._exported = parse_levels("export", config.export, config.levels)
@@ -345,11 +345,9 @@ class Experiment:
             self._meter.columns, batch_size=self.config.batch_size
         )
         self._last_step = how["start_step"]
-        self._paths = None
-        if level:
-            self._paths = analysis.guard_paths(
-                model, self.config.collapse, self._key, self._progress.line
-            )
+        self._paths = analysis.guard_paths(
+            model, self.config.collapse, self._key, self._progress.line
+        )
         fine = self.config.retrain == "fine_tune" and branch == MAIN
         checkpoint = assembly.make_checkpoint(
             self.config,

@@ -65,8 +65,8 @@ BAD = {
     "unknown criterion": (
         ["--criterion=x"], r"`criterion` must .* Received: criterion='x'",
     ),
-    "criterion without its data": (
-        ["--criterion=snip"], r"`criterion` must .* without loss, x, y here\.",
+    "method without its target": (
+        ["--method=one_shot"], r"`target_sparsity` must be given for method",
     ),
     "unknown method": (["--method=x"], r"`method` must .*method='x'"),
     "unknown branch": (["--branches=x"], r"`branches` must .*branches='x'"),

@@ -14,7 +14,7 @@ COSTS = {
     "inference_effective_flops": 5, "search_steps": 600,
     "search_examples": 6000, "search_flops": 2 * 10**17 + 2,
     "search_effective_flops": 14, "search_seconds": 25.25,
-    "break_even_examples": 4,
+    "break_even_examples": 4, "effective_density": 0.75,
 }
 
 
@@ -41,7 +41,7 @@ def test_columns_are_the_contract():
         "train_effective_flops", "inference_flops",
         "inference_effective_flops", "search_steps", "search_examples",
         "search_flops", "search_effective_flops", "search_seconds",
-        "break_even_examples",
+        "break_even_examples", "effective_density",
     )
 
 
@@ -100,7 +100,7 @@ def test_bytes_of_the_file(tmp_path):
         ",".join(COLUMNS) + "\n0,main,0,1.0,0.0,1000,1000,"
         "0.30000000000000004,1e-17,0.3333333333333333,5e-324,1.0,100,0.5,"
         "False,300,12.5,3000,100000000000000001,7,6,5,600,6000,"
-        "200000000000000002,14,25.25,4\n"
+        "200000000000000002,14,25.25,4,0.75\n"
     ).encode()
 
 
@@ -109,18 +109,21 @@ def test_unknown_costs_are_empty_cells(tmp_path):
     without = {k: v for k, v in make_row().items() if k not in COSTS}
     write_results([without, make_row(level=1, train_flops=None)], path)
     lines = path.read_text().splitlines()
-    assert lines[1].endswith(",300,12.5" + 11 * ",")
+    assert lines[1].endswith(",300,12.5" + 12 * ",")
     first, second = read_results(path)
     assert first == {**without, **dict.fromkeys(COSTS)}
     assert second == make_row(level=1, train_flops=None)
 
 
-def test_a_file_without_the_columns_of_costs_is_read(tmp_path):
+@pytest.mark.parametrize("missing", [12, 1])
+def test_files_of_earlier_versions_are_read(tmp_path, missing):
     path = tmp_path / "results.csv"
     write_results([make_row()], path)
-    kept = [line.split(",")[:-11] for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines()
+    kept = [line.split(",")[:-missing] for line in lines]
     path.write_text("".join(",".join(cells) + "\n" for cells in kept))
-    assert read_results(path) == [make_row(**dict.fromkeys(COSTS))]
+    unknown = dict.fromkeys(list(COSTS)[-missing:])
+    assert read_results(path) == [make_row(**unknown)]
 
 
 def test_no_rows(tmp_path):
@@ -213,7 +216,7 @@ def _spoil(old, new):
     [
         (lambda text: "", "line 1"),
         (_spoil("branch", "brunch"), "line 1"),
-        (lambda text: text[:-3], "line 2 has 27 of 28 values"),
+        (lambda text: text[:-3], "line 2 has 28 of 29 values"),
         (_spoil("0.5,", "half,"), "line 2: early_stop_test_accuracy='half'"),
         (_spoil("False", "0"), "line 2: early_stop_censored='0'"),
         (_spoil("1000,", "1000.5,"), "line 2: kept_weights='1000.5'"),

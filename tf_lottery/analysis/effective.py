@@ -169,11 +169,13 @@ def guard_paths(
         notice: called with one line where a kernel is empty or a unit dead.
 
     Returns:
-        The report; None of a model that is no graph of layers.
+        The report; None of a model that is dense, or no graph of layers.
 
     Raises:
         ValueError: such a network under `"stop"`.
     """
+    if get_mask(model).density == 1:
+        return None
     try:
         report = check_paths(model)
     except ValueError:
@@ -203,6 +205,8 @@ def effective_density_of(
     Returns:
         None of a model that is no graph of layers.
     """
+    if mask.density == 1:
+        return 1.0
     if known is not None and known.kept_mask == mask:
         return known.effective_density
     try:

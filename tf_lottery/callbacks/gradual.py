@@ -45,6 +45,8 @@ class GradualPruning(keras.callbacks.Callback):
         collapse: `"stop"`, `"floor"` or `"allow"`, for pruning that would
             leave a kernel empty.
         seed: of random criteria.
+        x: inputs, for criteria that need data.
+        y: their targets.
 
     Raises:
         ValueError: an unknown name; in `fit`, a model without masks, a
@@ -76,6 +78,8 @@ class GradualPruning(keras.callbacks.Callback):
         scope: str = "uniform",
         collapse: str = "stop",
         seed: int = 0,
+        x: Any = None,
+        y: Any = None,
     ):
         super().__init__()
         if not callable(schedule):
@@ -84,7 +88,8 @@ class GradualPruning(keras.callbacks.Callback):
                 f"sparsity). Received: schedule={schedule!r}. Use one of "
                 "tf_lottery.schedules."
             )
-        self._pruner = get_pruner(criterion, given=())
+        self._data = {k: v for k, v in (("x", x), ("y", y)) if v is not None}
+        self._pruner = get_pruner(criterion, ("loss", *self._data))
         check_target(0.0, scope, collapse)
         self.schedule = schedule
         self.criterion = criterion
@@ -191,7 +196,8 @@ class GradualPruning(keras.callbacks.Callback):
         keep = counts_at_most(mask, sparsity, self.scope)
         if keep not in (mask.kept, mask.kept_by_path):
             context = PruningContext(
-                model, keep=keep, seed=self.seed, collapse=self.collapse
+                model, keep=keep, seed=self.seed, collapse=self.collapse,
+                **self._data,
             )
             set_mask(model, self._pruner.find_mask(context))
 

@@ -75,6 +75,8 @@ class LotteryTicket(keras.callbacks.Callback):
         output_dir: folder for `level_00/` and so on (tickets) and
             `history.json`; without it both stay in memory.
         seed: of random criteria.
+        x: inputs, for criteria that need data.
+        y: their targets.
 
     Attributes:
         tickets: the `Ticket` of every level that has ended.
@@ -121,6 +123,8 @@ class LotteryTicket(keras.callbacks.Callback):
         mode: str = "auto",
         output_dir: str | os.PathLike | None = None,
         seed: int = 0,
+        x: Any = None,
+        y: Any = None,
     ):
         super().__init__()
         self.levels = levels
@@ -138,7 +142,9 @@ class LotteryTicket(keras.callbacks.Callback):
         self.maximise = _maximise(mode, monitor)
         self.collapse = collapse
         self.seed = seed
-        self._pruner = get_pruner(criterion, given=())
+        self._data = {k: v for k, v in (("x", x), ("y", y)) if v is not None}
+        given = "loss", "initial", *self._data
+        self._pruner = get_pruner(criterion, given)
         self._rates = {
             "prune_rate": prune_rate,
             "conv_prune_rate": conv_prune_rate,
@@ -365,6 +371,8 @@ class LotteryTicket(keras.callbacks.Callback):
             self._pruner,
             self.seed,
             self.collapse,
+            initial=self._journal.rewind_state,
+            **self._data,
         )
         set_state(model, self._journal.rewind_state)
         reset_optimizer(model.optimizer, model)

@@ -105,7 +105,9 @@ def find_tickets(
         strategy 2); Frankle et al., 2020, arXiv:1912.05671 (k > 0); Renda et
         al., 2020, arXiv:2003.02389 (`"lr_rewind"`, `"fine_tune"`).
     """
-    pruner = get_pruner(criterion, given=())
+    data: dict[str, Any] = dict(x=x, y=y, loss=loss)
+    given = ["initial", *(k for k, v in data.items() if v is not None)]
+    pruner = get_pruner(criterion, given)
     check_search(levels, retrain, collapse, rewind_step)
     added = not is_masked(model)
     if added:
@@ -153,7 +155,7 @@ def find_tickets(
             set_state(model, ticket.trained)
             prune_level(
                 model, level, rates, pruner, seed, collapse,
-                x=x, y=y, loss=loss, initial=theta,
+                initial=theta, **data,
             )
             if retrain == "rewind":
                 set_state(model, theta)

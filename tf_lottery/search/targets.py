@@ -107,7 +107,9 @@ def find_at_sparsities(
             f"`method` must be one of {', '.join(known)}. Received: "
             f"method={method!r}. find_tickets prunes in rounds."
         )
-    pruner = get_pruner(criterion)
+    given: dict[str, Any] = dict(x=x, y=y, loss=loss)
+    names = ["initial", *(k for k, v in given.items() if v is not None)]
+    pruner = get_pruner(criterion, names)
     check_search(len(sparsities), retrain, collapse, rewind_step)
     if not is_masked(model):
         model = mask_model(model, exclude=exclude)
@@ -116,7 +118,6 @@ def find_at_sparsities(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
-    given: dict[str, Any] = dict(x=x, y=y, loss=loss)
 
     def search() -> Iterator[Ticket]:
         first = dense
