@@ -216,7 +216,7 @@ def _spoil(old, new):
     [
         (lambda text: "", "line 1"),
         (_spoil("branch", "brunch"), "line 1"),
-        (lambda text: text[:-3], "line 2 has 28 of 29 values"),
+        (lambda text: text[:-6], "line 2 has 28 of 29 values"),
         (_spoil("0.5,", "half,"), "line 2: early_stop_test_accuracy='half'"),
         (_spoil("False", "0"), "line 2: early_stop_censored='0'"),
         (_spoil("1000,", "1000.5,"), "line 2: kept_weights='1000.5'"),
