@@ -120,7 +120,7 @@ def test_sigterm_is_heeded_wherever_it_comes(
         done = run()
     assert done.status == 128 + signal.SIGTERM
     assert re.fullmatch(
-        rf"Interrupted\. Stopped by signal 15\. Finished levels are kept{said}"
+        rf"Interrupted\. Stopped by SIGTERM\. Finished levels are kept{said}"
         r": run the same command again to go on\.",
         done.err.splitlines()[-1],
     )

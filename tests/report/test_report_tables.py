@@ -287,7 +287,10 @@ def test_finding_control_is_compared_on_its_own_replicates():
 def test_finding_controls_at_other_levels_are_not_quoted():
     rows = [row(0, 0.98), row(1, 0.99), row(2, 0.9),
             row(2, 0.8, branch="reinit")]
-    assert "no control has finished at this level" in finding(rows)
+    assert "no control has finished at this level (--branch_levels" in finding(
+        rows
+    )
+    assert "at this level (--branches=reinit)" in finding(rows[:3])
 
 
 def test_finding_control_of_another_replicate_is_not_quoted():

@@ -43,7 +43,7 @@ def reported(
         number = getattr(stop, "number", 2)
         kept = kept[0].upper() + kept[1:]
         if number != 2:
-            kept = f"Stopped by signal {number}. {kept}"
+            kept = f"Stopped by {signal.Signals(number).name}. {kept}"
         if getattr(stop, "saved", False):
             step = getattr(stop, "step", None)
             kept += (

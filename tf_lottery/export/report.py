@@ -169,6 +169,9 @@ class ExportReport:
             if not number:
                 lines.append("-" * len(lines[-1]))
         lines += [
+            "dense tflite: this very network as TFLite stores it by itself, to "
+            "which the other is compared in size and speed; argmax: of the "
+            "examples, how many are decided alike.",
             f"smaller, faster: than the dense TFLite file, in {self.runtime}, "
             f"batch {self.batch or f'any ({ANY_BATCH} timed)'}, one thread.",
             *(f"Note: {note}." for note in self.notes),

@@ -228,7 +228,9 @@ def _controls(
             text += ", as good or better, so it explains the result as well"
         parts.append(text)
     if not parts:
-        return "; no control has finished at this level (--branches=reinit)"
+        others = any(branch != "main" for branch, _ in runs)
+        flag = "--branch_levels=all" if others else "--branches=reinit"
+        return f"; no control has finished at this level ({flag})"
     return "; " + "; ".join(parts)
 
 
