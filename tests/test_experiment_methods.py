@@ -69,9 +69,8 @@ def test_a_method_from_flags_to_results(method, command, tmp_path):
     assert "3 finished training(s) would be reused; 0 steps" in plan.out
 
 
-@pytest.mark.parametrize(
-    "method", ["rigl", pytest.param("gradual", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rigl", "gradual"])
 def test_a_killed_change_goes_on_bit_for_bit(
     method, content, environment, tmp_path
 ):

@@ -82,7 +82,7 @@ CASES = {
     ),
 }
 
-ALWAYS = "adam, k=5", "scaled schedule, k=5", "averaged"
+ALWAYS = "adam, k=5", "scaled schedule, k=5"
 
 
 @pytest.mark.any_backend

@@ -112,7 +112,13 @@ def test_an_unknown_structure_leaves_the_model_alone():
 
 
 @pytest.mark.parametrize("criterion", sorted(PRUNERS))
-@pytest.mark.parametrize("structure", ["2:4", "1x2", "3x2", "channel"])
+@pytest.mark.parametrize(
+    "structure",
+    [
+        "2:4", "channel",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("1x2", "3x2")),
+    ],
+)
 def test_every_criterion(criterion, structure):
     keras.utils.set_random_seed(0)
     model = convolutions()

@@ -193,7 +193,7 @@ def test_no_data_are_looked_at():
 
 class Own(keras.Model):
     def __init__(self):
-        super().__init__()
+        super().__init__(name="own")
         self.dense = layers.Dense(3, activation="tanh", name="one")
 
     def call(self, inputs):

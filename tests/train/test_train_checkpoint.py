@@ -89,6 +89,46 @@ def test_stopped_and_resumed_is_bit_equal(trainer, checkpoint, calls):
     assert rows == rows_again
 
 
+class Moving:
+    """Another random half of the weights after 6 and after 12 steps."""
+
+    def next(self, step):
+        return next((t for t in (6, 12) if t >= step), None)
+
+    def __call__(self, model, optimizer, step):
+        rng = np.random.default_rng(step)
+        tf_lottery.set_mask(
+            model,
+            {
+                path: rng.random(shape) < 0.5
+                for path, shape in tf_lottery.get_mask(model).shapes.items()
+            },
+            optimizer,
+        )
+
+
+@pytest.mark.parametrize("calls", [2, 5, 6])
+def test_masks_that_changed_come_back(trainer, checkpoint, calls):
+    def complete(**how):
+        # As a new process finds it: with the mask that training begins with.
+        tf_lottery.set_mask(trainer.model, trainer.mask)
+        set_state(trainer.model, trainer.start)
+        trainer(trainer.model, level=1, seed=3, change=Moving(), **how)
+        return get_state(trainer.model), list(trainer.rows)
+
+    state, rows = complete()
+    changes, mask = trainer.changes, tf_lottery.get_mask(trainer.model)
+    assert [step for step, _ in changes] == [0, 6, 12]
+    asked = iter([0] * (calls - 1) + [15])
+    with pytest.raises(train.Stopped) as stopped:
+        complete(checkpoint=checkpoint, stopping=lambda: next(asked))
+    assert stopped.value.step > 6 or calls == 2
+    again, rows_again = complete(checkpoint=checkpoint)
+    assert same([state], [again]) and rows == rows_again
+    assert tf_lottery.get_mask(trainer.model) == mask
+    assert trainer.changes == changes
+
+
 def test_where_calls_are_cut_changes_no_bit(trainer, monkeypatch):
     cuts, ends = [], []
     trainer.on_step = lambda step, rows: cuts.append(step)
