@@ -48,6 +48,11 @@ def check(config: Any) -> None:
     Args:
         config: a `Config` whose fields have been read already.
     """
+    if not config.output_dir:
+        raise ValueError(
+            "`output_dir` must be a folder. Received: output_dir=''. Leave it "
+            "out for runs, or write . for this one."
+        )
     for name in ("prune_rate", "conv_prune_rate", "output_prune_rate"):
         if getattr(config, name) is not None:
             check_rate(name, getattr(config, name))

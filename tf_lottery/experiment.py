@@ -206,7 +206,10 @@ class Experiment:
         return load_results(self.run_dir)
 
     def _finish(self) -> None:
-        """Exports what was asked for, and writes the report."""
+        """Writes the report, and exports what was asked for."""
+        self.record.write_results()
+        title = f"{self.config.model} on {self.config.dataset}"
+        self._progress.result(load_results(self.run_dir).write_report(title))
         for key in self.plan.keys:
             if key.branch != MAIN or key.level not in self._exported:
                 continue
@@ -214,9 +217,6 @@ class Experiment:
             if not is_file(os.path.join(path, "saved_model.pb")):
                 export.export_saved_model(self._store.load(key), path)
                 self._progress.line(f"SavedModel: {path}")
-        self.record.write_results()
-        title = f"{self.config.model} on {self.config.dataset}"
-        self._progress.result(load_results(self.run_dir).write_report(title))
 
     @functools.cached_property
     def _trainer(self) -> train.Trainer:

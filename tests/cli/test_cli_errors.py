@@ -65,6 +65,7 @@ BAD = {
     "unknown criterion": (
         ["--criterion=x"], r"`criterion` must .* Received: criterion='x'",
     ),
+    "empty folder": (["--output_dir="], r"`output_dir` must be a folder"),
     "method without its target": (
         ["--method=one_shot"], r"`target_sparsity` must be given for method",
     ),

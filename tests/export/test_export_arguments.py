@@ -22,6 +22,7 @@ def network():
         ({"formats": []}, "formats"),
         ({"form": "int4"}, "form"),
         ({"form": "int8"}, "samples"),
+        ({"form": "float16", "formats": ["keras"]}, "form"),
         ({"formats": None}, "formats"),
         ({"batch": 0}, "batch"),
         ({"batch": "1"}, "batch"),

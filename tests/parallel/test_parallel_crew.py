@@ -1,6 +1,7 @@
 """The crew's decisions, with a Ray whose workers do as they are told."""
 
 import os
+import signal
 import sys
 import types
 
@@ -270,3 +271,13 @@ def test_a_signal_while_ray_starts_is_a_stop(monkeypatch):
     with pytest.raises(train.Stopped):
         with start.started(Config(parallel=2)):
             pass
+
+
+def test_a_signal_while_ray_is_loaded_is_not_lost(monkeypatch, lines):
+    done = module(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
+    made = trainings(KEYS)
+    progress = types.SimpleNamespace(line=lines.append)
+    with pytest.raises(train.Stopped) as caught:
+        crew.train_in_parallel(None, made, KEYS, Config(parallel=2), progress)
+    assert caught.value.number == signal.SIGTERM
+    assert done[-1] == "shutdown" and lines == []

@@ -68,6 +68,12 @@ def check_arguments(
             f"formats={formats!r}. Give a list of these."
         )
     check_form(form, batch)
+    if form != "float32" and "tflite" not in formats:
+        raise ValueError(
+            "`form` must be float32 where no TFLite file is asked for. "
+            f"Received: form={form!r}, formats={', '.join(formats)}. Add "
+            "tflite, or leave it out."
+        )
     if not isinstance(rounds, numbers.Integral) or rounds < 0:
         raise ValueError(
             "`rounds` must be a whole number of 0 or more. Received: "

@@ -58,7 +58,10 @@ def train_in_parallel(
         RuntimeError: Ray does not start, or a worker died again and again.
         Exception: what a training raised; it is not tried again.
     """
-    with started(config) as ray, train.stop_signals() as stopping:
+    # A signal while Ray is loaded and started is not lost either.
+    with train.stop_signals() as stopping, started(config) as ray:
+        if number := stopping():
+            raise train.Stopped(number, None, saved=False)
         crew = _Crew(ray, make, trainings, config, progress)
         crew.run(todo, stopping)
 
