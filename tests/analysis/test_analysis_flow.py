@@ -74,7 +74,9 @@ def test_the_gradient_of_a_positive_network(kind, seed, part):
         assert np.array_equal(found[path], used), path
 
 
-@pytest.mark.parametrize("name", ["vgg_19", "resnet_20"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("vgg_19", marks=pytest.mark.slow), "resnet_20"]
+)
 def test_deep_networks_at_a_thousandth(name):
     """Forty layers neither overflow nor vanish, and nothing is changed."""
     model = mask_model(build_model(name, (32, 32, 3), 10, seed=0))

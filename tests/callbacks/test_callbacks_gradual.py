@@ -192,7 +192,11 @@ def of_kind(kind, x, y):
 # Keras says so of the last execution of an epoch that does not fill one, and
 # of a source whose length it finds out by reading it.
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("kind", ["generator", "known", "unknown length"])
+@pytest.mark.parametrize(
+    "kind",
+    ["generator", pytest.param("known", marks=pytest.mark.slow),
+     "unknown length"],
+)
 def test_any_source_of_data(make, data, recorder, kind):
     model = make(jit_compile=kind == "known")
     model.fit(

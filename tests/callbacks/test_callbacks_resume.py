@@ -80,8 +80,8 @@ def search(model_and_reset, fit, tmp_path, kill):
 @pytest.mark.parametrize(
     "name, first",
     [
-        ("epochs", True),
         ("steps", False),
+        pytest.param("epochs", True, marks=pytest.mark.slow),
         pytest.param("epochs", False, marks=pytest.mark.slow),
         pytest.param("steps", True, marks=pytest.mark.slow),
     ],

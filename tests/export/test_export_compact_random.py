@@ -99,7 +99,13 @@ def check(model, rng):
 
 
 @pytest.mark.parametrize("channels", [False, True])
-@pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize(
+    "sparsity",
+    [
+        0.8, 0.95, 0.99,
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (0.5, 0.9)),
+    ],
+)
 @pytest.mark.parametrize("network", [random_network, dense_network])
 def test_random_networks(network, sparsity, channels):
     keras.backend.clear_session()

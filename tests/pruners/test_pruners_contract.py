@@ -61,7 +61,19 @@ def shared():
 
 
 MODELS = {f.__name__: f for f in (sequential, functional, shared)}
-EVERY = pytest.mark.parametrize("pruner", list(PRUNERS))
+# For time: formulas beside those of movement and large_final_same_sign.
+ALIKE = {
+    "large_final", "small_final", "large_init", "small_init",
+    "large_init_large_final", "small_init_small_final", "magnitude_increase",
+    "large_final_diff_sign",
+}
+EVERY = pytest.mark.parametrize(
+    "pruner",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE))
+        for name in PRUNERS
+    ],
+)
 EACH = pytest.mark.parametrize("model", MODELS)
 
 

@@ -111,7 +111,15 @@ def test_an_unknown_structure_leaves_the_model_alone():
     assert not is_masked(model)
 
 
-@pytest.mark.parametrize("criterion", sorted(PRUNERS))
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.slow] * name.startswith(("large", "small"))
+        )
+        for name in sorted(PRUNERS)
+    ],
+)
 @pytest.mark.parametrize(
     "structure",
     [
