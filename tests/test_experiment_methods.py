@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery import analysis
 from tf_lottery.methods import METHODS
 
 TARGETS = [name for name, method in METHODS.items() if not method.rounds]
@@ -130,3 +131,23 @@ def test_an_end_before_the_beginning_is_one_line(command, tmp_path):
     )
     assert done.status == 1 and len(done.err.splitlines()) == 1
     assert "`prune_end` must leave a change of the mask after" in done.err
+
+
+@pytest.mark.parametrize("collapse", ["stop", "allow"])
+def test_a_control_that_is_cut_is_trained(
+    collapse, command, flags, tmp_path, monkeypatch
+):
+    """Only a ticket that is cut ends the run, and that under "stop"."""
+    seen = []
+
+    def check(self, who, *, stop):
+        seen.append((who.branch, stop))
+
+    monkeypatch.setattr(analysis.PathGuard, "check", check)
+    done = command(
+        *flags, "--levels=1", "--branches=random_mask",
+        f"--collapse={collapse}", f"--output_dir={tmp_path}",
+    )
+    assert done.status == 0, done.err
+    stop = collapse == "stop"
+    assert seen == [("main", stop), ("main", stop), ("random_mask", False)]

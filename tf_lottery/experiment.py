@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from tf_lottery import analysis
 from tf_lottery import assembly
@@ -238,6 +237,10 @@ class Experiment:
             self._model, self.info.input_shape, notice=self._progress.line
         )
 
+    @functools.cached_property
+    def _guard(self) -> analysis.PathGuard:
+        return analysis.PathGuard(self._model, self._progress.line)
+
     def train_key(self, key: Key, parent: str) -> str:
         """Trains one key from the ticket of its parent, of this digest.
 
@@ -262,11 +265,10 @@ class Experiment:
             self._columns(
                 ticket.mask,
                 steps=ticket.metrics["train_steps"],
+                batch_size=self.config.batch_size,
                 changes=self._trainer.changes,
             ),
-            effective_density=analysis.effective_density_of(
-                self._model, ticket.mask, self._paths
-            ),
+            effective_density=self._guard.effective_density(ticket.mask),
         )
         row = make_row(key, ticket, self._trainer.seconds, costs)
         digest = self.record.save(key, ticket, self._trainer.rows, row)
@@ -304,7 +306,7 @@ class Experiment:
             self.config.score_per_class,
             seeds.derive(self._seed(replicate), "score"),
         )
-        x = x.astype(np.float32) * np.float32(self.info.scale)
+        x = x.astype("float32") * self.info.scale
         return dict(x=x, y=y, loss=self._trainer.loss)
 
     def _control(self, key: Key) -> Ticket:
@@ -341,12 +343,11 @@ class Experiment:
     ) -> dict[str, Any]:
         self._key = Key(replicate, branch, level)
         # Before, so that no training is lost to a model it cannot count.
-        self._columns = functools.partial(
-            self._meter.columns, batch_size=self.config.batch_size
-        )
+        self._columns = self._meter.columns
         self._last_step = how["start_step"]
-        self._paths = analysis.guard_paths(
-            model, self.config.collapse, self._key, self._progress.line
+        # A control that is cut says something of its ticket: it is trained.
+        self._guard.check(
+            self._key, stop=branch == MAIN and self.config.collapse == "stop"
         )
         fine = self.config.retrain == "fine_tune" and branch == MAIN
         checkpoint = assembly.make_checkpoint(

@@ -13,9 +13,8 @@ from tf_lottery.analysis.cost import training_flops
 from tf_lottery.analysis.effective import PathReport
 from tf_lottery.analysis.effective import check_paths
 from tf_lottery.analysis.effective import effective_density
-from tf_lottery.analysis.effective import effective_density_of
 from tf_lottery.analysis.effective import effective_mask
-from tf_lottery.analysis.effective import guard_paths
+from tf_lottery.analysis.guard import PathGuard
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
 from tf_lottery.analysis.uses import KernelUse
@@ -28,15 +27,14 @@ __all__ = [
     "Cost",
     "CostMeter",
     "KernelUse",
+    "PathGuard",
     "PathReport",
     "REWOUND",
     "SEARCH_COLUMNS",
     "check_controls",
     "check_paths",
     "effective_density",
-    "effective_density_of",
     "effective_mask",
-    "guard_paths",
     "inference_flops",
     "kernel_uses",
     "permuted",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -128,6 +128,19 @@ def check_paths(
                 "mask_model first."
             )
         mask = get_mask(model)
+    return report_of(flow, mask)
+
+
+def report_of(flow: Flow, mask: Mask) -> PathReport:
+    """Returns what `check_paths` does, of a model whose graph has been read.
+
+    Args:
+        flow: the model.
+        mask: of its kernels.
+
+    Raises:
+        ValueError: `mask` is not of its kernels.
+    """
     mask.check_shapes({
         k: tuple(flow.variables[k].shape) for k in mask if k in flow.variables
     })
@@ -151,68 +164,6 @@ def check_paths(
         tuple(cut_by),
         is_cut,
     )
-
-
-def guard_paths(
-    model: keras.Model,
-    collapse: str,
-    who: object,
-    notice: Callable[[str], None],
-) -> PathReport | None:
-    """Tells what is cut off in a pruned network before it is trained.
-
-    Args:
-        model: masked.
-        collapse: `"stop"` refuses a network whose output does not depend on
-            its input; it could learn nothing.
-        who: what is to be trained, for the texts.
-        notice: called with one line where a kernel is empty or a unit dead.
-
-    Returns:
-        The report; None of a model that is dense, or no graph of layers.
-
-    Raises:
-        ValueError: such a network under `"stop"`.
-    """
-    if get_mask(model).density == 1:
-        return None
-    try:
-        report = check_paths(model)
-    except ValueError:
-        return None
-    if report.is_cut and collapse == "stop":
-        raise ValueError(
-            "`collapse` must be 'allow' for a network that is cut. Received: "
-            f"collapse='stop', and {who}: {report}. Prune less, by another "
-            "criterion or scope, or set collapse='floor'."
-        )
-    if report.is_cut or report.empty or report.dead_units:
-        notice(f"{who}: {report}.")
-    return report
-
-
-def effective_density_of(
-    model: keras.Model, mask: Mask, known: PathReport | None
-) -> float | None:
-    """Returns the effective density of a mask after training.
-
-    Args:
-        model: that was trained with it.
-        mask: its mask now.
-        known: the report of before, where there is one; reused where the mask
-            is still that one.
-
-    Returns:
-        None of a model that is no graph of layers.
-    """
-    if mask.density == 1:
-        return 1.0
-    if known is not None and known.kept_mask == mask:
-        return known.effective_density
-    try:
-        return effective_density(model, mask)
-    except ValueError:
-        return None
 
 
 def effective_mask(model: keras.Model, mask: Mask | None = None) -> Mask:
