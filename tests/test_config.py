@@ -271,6 +271,15 @@ def test_target_sparsities_are_the_levels():
             "`rewind` must be 0it for method rigl",
         ),
         (
+            {"method": "set", "target_sparsity": "0.5", "criterion": "snip"},
+            "`criterion` must be left out for method set",
+        ),
+        (
+            {"method": "rigl", "target_sparsity": "0.5",
+             "prune_begin": "10it"},
+            "`prune_begin` must be left out for method rigl",
+        ),
+        (
             {"method": "at_init", "target_sparsity": "0.5",
              "retrain": "fine_tune"},
             "`retrain` must be rewind for method at_init",

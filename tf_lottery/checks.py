@@ -169,6 +169,15 @@ def _check_method(config: Any) -> None:
             f"changes from the beginning on. Received: rewind={config.rewind}."
             " Leave it out."
         )
+    if method.rewires:
+        defaults = {"criterion": "magnitude", "prune_begin": Step(0)}
+        for name, default in defaults.items():
+            if (value := getattr(config, name)) != default:
+                raise ValueError(
+                    f"`{name}` must be left out for method {config.method}, "
+                    "which starts from a random mask and drops small weights. "
+                    f"Received: {name}={value}. Use method gradual or at_init."
+                )
     if config.retrain != "rewind" and not method.trains_dense:
         raise ValueError(
             f"`retrain` must be rewind for method {config.method}, which "

@@ -16,12 +16,14 @@ class Method:
             from the dense network of level 0.
         trains_dense: finding a ticket takes the dense network's training.
         inside: the mask changes while the ticket is trained, from step 0.
+        rewires: the mask is random at first; weights are dropped and grown.
     """
 
     help: str
     rounds: bool = False
     trains_dense: bool = False
     inside: bool = False
+    rewires: bool = False
 
 
 METHODS = {
@@ -43,9 +45,13 @@ METHODS = {
         "a random sparse network drops its smallest weights while it trains, "
         "and grows random ones",
         inside=True,
+        rewires=True,
     ),
-    "rigl": Method("as set, but grows where the gradient is largest",
-                   inside=True),
+    "rigl": Method(
+        "as set, but grows where the gradient is largest",
+        inside=True,
+        rewires=True,
+    ),
     "dense": Method("the whole network only", rounds=True, trains_dense=True),
 }
 
