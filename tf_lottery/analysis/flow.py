@@ -14,6 +14,8 @@ from keras.src.models.functional import Functional
 from tf_lottery.analysis.reach import Reach
 from tf_lottery.analysis.reach import reach_of
 from tf_lottery.layers import named_variables
+from tf_lottery.layers.graph import follow
+from tf_lottery.layers.graph import functional_of
 
 _Masks = Mapping[str, np.ndarray]
 
@@ -52,23 +54,8 @@ class Flow:
         self._shapes = [tuple(x.shape) for x in self._sources]
         self._steps: list[_Step] = []
         slots = {id(x): i for i, x in enumerate(functional.inputs)}
-        self._read(functional, slots)
+        follow(functional, slots, self._add, _opens)
         self._ends = [slots[id(x)] for x in functional.outputs]
-
-    def _read(self, model, slots):
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.is_input:
-                    continue
-                given = [slots[id(x)] for x in node.input_tensors]
-                inner = _nested(node)
-                if inner is not None:
-                    inside = {id(x): s for x, s in zip(inner.inputs, given)}
-                    self._read(inner, inside)
-                    out = [inside[id(x)] for x in inner.outputs]
-                else:
-                    out = self._add(node, given)
-                slots.update((id(x), s) for x, s in zip(node.outputs, out))
 
     def _add(self, node, given):
         reach = reach_of(node, [self._shapes[i] for i in given])
@@ -194,14 +181,8 @@ def _any(values: tf.Tensor) -> bool:
     return bool(tf.reduce_any(values > 0))
 
 
-def _graph_of(model: Any) -> Functional | None:
-    if type(model) is keras.Sequential:
-        return model._functional
-    return model if type(model) is Functional else None
-
-
 def _functional(model: keras.Model) -> Functional:
-    functional = _graph_of(model)
+    functional = functional_of(model)
     if functional is None:
         raise ValueError(
             "`model` must be Sequential or functional, and built. Received: "
@@ -211,17 +192,11 @@ def _functional(model: keras.Model) -> Functional:
     return functional
 
 
-def _nested(node) -> Functional | None:
-    """The graph of a nested model that is called on its inputs in order."""
-    inner = _graph_of(node.operation)
-    if inner is None or len(node.arguments.args) != 1:
-        return None
-    given = node.arguments.args[0]
-    in_order = isinstance(given, (list, tuple, keras.KerasTensor))
-    same = [tuple(x.shape)[1:] for x in inner.inputs] == [
+def _opens(inner: Functional, node: Any) -> bool:
+    """Whether a nested model is called on inputs of its own shapes."""
+    return [tuple(x.shape)[1:] for x in inner.inputs] == [
         tuple(x.shape)[1:] for x in node.input_tensors
     ]
-    return inner if in_order and same else None
 
 
 def _inputs(model: Functional, shape) -> list[tf.Tensor]:

@@ -11,13 +11,13 @@ import numpy as np
 from tf_lottery.export.compact_graph import Classes
 from tf_lottery.export.compact_graph import Graph
 from tf_lottery.export.compact_graph import Step
-from tf_lottery.export.compact_graph import functional_of
 from tf_lottery.export.compact_graph import read_graph
 from tf_lottery.export.compact_rules import Linear
 from tf_lottery.export.compact_rules import Rule
 from tf_lottery.export.compact_rules import rule_of
 from tf_lottery.layers import is_masked
 from tf_lottery.layers.cloning import SHARED
+from tf_lottery.layers.graph import functional_of
 from tf_lottery.layers.state import refresh
 
 

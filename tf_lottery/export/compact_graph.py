@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional
 
+from tf_lottery.layers.graph import follow
+
 
 class Classes:
     """Which channels of which tensors stay or go together."""
@@ -115,57 +117,32 @@ class Graph:
     outputs: list[Value]
 
 
-def functional_of(model: keras.Model) -> Functional | None:
-    """Returns the graph that a stock model is, None for any other model."""
-    if type(model) is keras.Sequential:
-        return model._functional
-    return model if type(model) is Functional else None
-
-
 def read_graph(model: Functional) -> Graph:
     """Returns the steps of a functional model, nested ones' among them."""
     values = {id(x): Value(tuple(x.shape)) for x in model.inputs}
     inputs = [values[id(x)] for x in model.inputs]
     steps: list[Step] = []
-    _read(model, values, steps)
+
+    def add(node, given):
+        outputs = [Value(tuple(x.shape)) for x in node.outputs]
+        steps.append(Step(node, given, outputs))
+        return outputs
+
+    follow(model, values, add, _opens)
     calls = collections.Counter(id(step.operation) for step in steps)
     for step in steps:
         step.calls = calls[id(step.operation)]
     return Graph(steps, inputs, [values[id(x)] for x in model.outputs])
 
 
-def _read(model, values, steps):
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            inputs = [values[id(x)] for x in node.input_tensors]
-            if (inner := _nested(node)) is not None:
-                inside = {id(x): v for x, v in zip(inner.inputs, inputs)}
-                _read(inner, inside, steps)
-                outputs = [inside[id(x)] for x in inner.outputs]
-            else:
-                outputs = [Value(tuple(x.shape)) for x in node.outputs]
-                steps.append(Step(node, inputs, outputs))
-            values.update((id(x), v) for x, v in zip(node.outputs, outputs))
-
-
-def _nested(node) -> Functional | None:
-    """The graph of a nested model that is called on its inputs in order."""
-    if not isinstance(node.operation, keras.Model):
-        return None
-    inner = functional_of(node.operation)
-    arguments = node.arguments
-    if inner is None or len(arguments.args) != 1:
-        return None
-    given = arguments.args[0]
-    in_order = isinstance(given, (list, tuple, keras.KerasTensor))
-    # A nested model casts what it is given to the dtype of its input.
+def _opens(inner: Functional, node: Any) -> bool:
+    """Whether a nested model computes what its calls do by themselves."""
+    # It casts what it is given to the dtype of its input.
     same = [(tuple(x.shape), x.dtype) for x in inner.inputs] == [
         (tuple(x.shape), x.dtype) for x in node.input_tensors
     ]
     # With training=True its normalisations do not compute as in inference.
-    plain = all(
-        v is None or v is False for v in keras.tree.flatten(arguments.kwargs)
+    return same and all(
+        v is None or v is False
+        for v in keras.tree.flatten(node.arguments.kwargs)
     )
-    return inner if in_order and same and plain else None
