@@ -16,13 +16,12 @@ from tf_lottery.callbacks.beside import refuse_beside
 from tf_lottery.callbacks.beside import require_masked
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
-from tf_lottery.layers import set_mask
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import check_target
 from tf_lottery.masks import counts_at_most
 from tf_lottery.pruners import Pruner
-from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import get_pruner
+from tf_lottery.search import prune_to
 
 
 class GradualPruning(keras.callbacks.Callback):
@@ -192,14 +191,10 @@ class GradualPruning(keras.callbacks.Callback):
 
     def _prune(self, model, sparsity):
         check_target(sparsity, self.scope, self.collapse)
-        mask = get_mask(model)
-        keep = counts_at_most(mask, sparsity, self.scope)
-        if keep not in (mask.kept, mask.kept_by_path):
-            context = PruningContext(
-                model, keep=keep, seed=self.seed, collapse=self.collapse,
-                **self._data,
-            )
-            set_mask(model, self._pruner.find_mask(context))
+        prune_to(
+            model, sparsity, self._pruner, self.scope,
+            seed=self.seed, collapse=self.collapse, **self._data,
+        )
 
 
 def _changes_masks(callback):

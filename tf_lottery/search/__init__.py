@@ -2,6 +2,7 @@
 
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
+from tf_lottery.search.changes import prune_to
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.imp import prune_level
 from tf_lottery.search.rates import pruning_rates
@@ -21,5 +22,6 @@ __all__ = [
     "find_tickets",
     "level_seed",
     "prune_level",
+    "prune_to",
     "pruning_rates",
 ]

@@ -22,6 +22,34 @@ from tf_lottery.pruners import Rewirer
 _BATCH = 128
 
 
+def prune_to(
+    model: keras.Model,
+    sparsity: float,
+    pruner: Pruner,
+    scope: str,
+    optimizer: Any = None,
+    **given: Any,
+) -> None:
+    """Prunes a model that is being trained, unless it is as sparse already.
+
+    Args:
+        model: masked.
+        sparsity: fraction of the prunable weights to be zero, in [0, 1).
+        pruner: chooses the weights.
+        scope: as in `target_counts`.
+        optimizer: as in `set_mask`.
+        **given: parts of the `PruningContext`.
+
+    Raises:
+        ValueError: a kernel would be left empty under `"stop"`.
+    """
+    mask = get_mask(model)
+    keep = counts_at_most(mask, sparsity, scope)
+    if keep not in (mask.kept, mask.kept_by_path):
+        context = PruningContext(model, keep=keep, **given)
+        set_mask(model, pruner.find_mask(context), optimizer)
+
+
 @dataclasses.dataclass(frozen=True)
 class Gradual:
     """Prunes along a schedule while a network trains.
@@ -62,19 +90,16 @@ class Gradual:
             optimizer: what trains it; its slots are cleared where it prunes.
             step: at which it is due.
         """
-        mask = get_mask(model)
-        sparsity = float(np.asarray(self.schedule(step)[1]))
-        keep = counts_at_most(mask, sparsity, self.scope)
-        if keep in (mask.kept, mask.kept_by_path):
-            return
-        context = PruningContext(
+        prune_to(
             model,
-            keep=keep,
+            float(np.asarray(self.schedule(step)[1])),
+            self.pruner,
+            self.scope,
+            optimizer,
             seed=seeds.derive(self.seed, "gradual", step),
             collapse=self.collapse,
             **self.given,
         )
-        set_mask(model, self.pruner.find_mask(context), optimizer)
 
 
 @dataclasses.dataclass(frozen=True)

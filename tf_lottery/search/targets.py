@@ -125,7 +125,7 @@ def find_at_sparsities(
             first = next(
                 find_tickets(
                     model, train, levels=0, seed=seed, config=config,
-                    rewind_step=rewind_step, output_prune_rate=0.2,
+                    rewind_step=rewind_step, scope="global",
                 )
             )
             yield first
