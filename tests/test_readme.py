@@ -43,10 +43,15 @@ def test_search_example_runs(capsys):
 def test_criterion_example_is_found_by_name():
     scope = {}
     try:
-        exec(block("class Smallest"), scope)
-        assert isinstance(tfl.PRUNERS["smallest"], scope["Smallest"])
+        code = block("class Saliency")
+        exec(code, scope)
+        assert isinstance(tfl.PRUNERS["saliency"], scope["Saliency"])
+        assert len(code.splitlines()) < 20
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+        x, y = np.ones((8, 4)), np.zeros((8, 5))
+        assert tfl.prune(model, 0.8, "saliency", x=x, y=y, loss="mse").kept == 4
     finally:
-        tfl.PRUNERS.pop("smallest", None)
+        tfl.PRUNERS.pop("saliency", None)
 
 
 def test_model_example_is_one(tmp_path, monkeypatch):
