@@ -158,7 +158,11 @@ def test_the_port_from_tfmot_changes_few_lines():
 
 
 @pytest.mark.parametrize(
-    "words", [("UpdatePruningStep",), ("pruned.keras", "mask_model")]
+    "words",
+    [
+        pytest.param(("UpdatePruningStep",), marks=pytest.mark.slow),
+        ("pruned.keras", "mask_model"),
+    ],
 )
 def test_the_port_from_tfmot_has_the_same_curve(words, elsewhere, python):
     for name in ("tf_keras", "tensorflow_model_optimization"):

@@ -260,6 +260,7 @@ def test_a_subclassed_model_masked_in_place(make, fit, recorder, subclassed):
     assert kept == list(counts_at(6).values())
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_random_masks_nest_and_follow_the_seed(make, fit):
     masks = []

@@ -106,6 +106,7 @@ def test_a_killed_search_goes_on_bit_for_bit(
             assert same_state(get_state(again), trained[-1]), folder
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_callbacks(search, kill, same_tickets):
     _, whole = search("epochs", "whole")
     for first in (True, False):
@@ -138,6 +139,7 @@ def test_gradual_pruning_goes_on_bit_for_bit(
             assert all(map(np.array_equal, whole, other))
 
 
+@pytest.mark.slow
 def test_moving_averages_survive_a_kill(
     make, fit, kill, same_tickets, tmp_path
 ):

@@ -54,7 +54,7 @@ def fill(model, rng):
 
 @pytest.mark.parametrize(
     "seed",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n > 3)) for n in range(8)],
+    [pytest.param(n, marks=[pytest.mark.slow] * (n > 1)) for n in range(8)],
 )
 def test_every_file_agrees(seed):
     rng = np.random.default_rng(seed)

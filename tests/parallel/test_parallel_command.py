@@ -64,6 +64,7 @@ def test_two_replicates_in_two_processes_lose_nothing(
     assert content(folder) == content(in_turn.path)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     start, in_turn, rows, content, workers, tmp_path
 ):

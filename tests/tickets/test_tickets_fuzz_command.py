@@ -85,6 +85,7 @@ def test_a_mutated_run_is_resumed_or_refused(
     assert set(outcomes) == {0, 1}
 
 
+@pytest.mark.slow
 def test_mutated_initial_weights_are_taken_or_refused(
     fuzz, command, flags, whole, tmp_path
 ):

@@ -143,6 +143,7 @@ def test_the_host_s_memory_is_known():
     assert feed._device_bytes() > 2**28
 
 
+@pytest.mark.slow
 def test_the_command_streams_to_the_same_bytes(
     command, flags, whole, content, tmp_path, monkeypatch
 ):
