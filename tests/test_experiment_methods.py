@@ -52,7 +52,8 @@ def test_a_method_from_flags_to_results(method, command, tmp_path):
     dense = int(main[0]["train_effective_flops"])
     share = int(main[2]["train_effective_flops"]) / dense
     # Gradual pruning trains with more weights than it ends with.
-    assert (0.06 < share < 0.9) if method == "gradual" else share < 0.11
+    late = method in ("gradual", "early_bird")
+    assert (0.06 < share < 0.9) if late else share < 0.11
     tickets = [
         tfl.Ticket.load(run / f"replicate_0/main/level_{level:02d}/ticket")
         for level in range(3)
@@ -71,7 +72,7 @@ def test_a_method_from_flags_to_results(method, command, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["rigl", "gradual"])
+@pytest.mark.parametrize("method", ["rigl", "gradual", "early_bird"])
 def test_a_killed_change_goes_on_bit_for_bit(
     method, content, environment, tmp_path
 ):
@@ -122,6 +123,50 @@ def test_criteria_with_gradients_see_the_training_set(command, tmp_path):
         masks[number] = ticket.mask
         assert ticket.mask.kept == 10_040
     assert masks[1] != masks[20]
+
+
+@pytest.mark.parametrize(
+    "method, structure, target, kept",
+    [
+        ("one_shot", "2:4", 0.5, [25_100]),
+        ("at_init", "4x1", 0.9, range(5_001, 5_021)),
+        ("gradual", "1x4", 0.8, range(10_021, 10_041)),
+        # 64 x 150 and 150 x 50.
+        ("early_bird", "channel", 0.5, [17_100]),
+    ],
+)
+def test_a_structure_from_flags_to_masks(
+    method, structure, target, kept, command, tmp_path
+):
+    flags = [
+        f"--method={method}", *FLAGS, "--scope=global",
+        *["--scope=uniform", "--exclude=output/*"] * (method == "early_bird"),
+        f"--structure={structure}", f"--target_sparsity={target}",
+        f"--output_dir={tmp_path}",
+    ]
+    plan = command(*flags, "--plan")
+    whole = "less than one" in plan.out, "reads a pruned" in plan.out
+    assert whole == (structure in ("4x1", "1x4"), structure == "channel")
+    done = command(*flags)
+    assert done.status == 0, done.err
+    run, rows = rows_of(tmp_path)
+    assert int(rows[1]["kept_weights"]) in kept
+    mask = tfl.Ticket.load(run / "replicate_0/main/level_01/ticket").mask
+    for path, keep in mask.items():
+        matrix = keep.reshape(-1, keep.shape[-1])
+        if structure == "2:4":
+            groups = matrix.reshape(-1, 4, matrix.shape[1]).sum(axis=1)
+            assert (groups == 2).all()
+        elif structure == "channel":
+            # Units are pruned whole, and what reads them.
+            rows, columns = matrix.any(axis=1), matrix.any(axis=0)
+            assert np.array_equal(matrix, np.outer(rows, columns))
+        elif path != "output/kernel":
+            # Its ten outputs are no whole blocks.
+            long = matrix.T if structure == "4x1" else matrix
+            counts = long.reshape(len(long), -1, 4).sum(axis=2)
+            assert set(np.unique(counts)) == {0, 4}
+    assert ("pruned at step" in done.err) == (method == "early_bird")
 
 
 def test_an_end_before_the_beginning_is_one_line(command, tmp_path):

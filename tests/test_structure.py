@@ -25,6 +25,7 @@ ROOMS = (
     "checks",
     "config",
     "layers",
+    "graph",
     "data",
     "models",
     "train",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tf_lottery.masks import check_rate
+from tf_lottery.masks import group_shape
 from tf_lottery.methods import METHODS
 from tf_lottery.schedules import LearningRate
 from tf_lottery.step import Step
@@ -21,6 +22,7 @@ _MOST = {
     "batch_size": 10**6,
     "learning_rate": 1e6,
     "weight_decay": 1e6,
+    "scale_l1": 1e6,
 }
 _LEAST = {
     "validation_size": 1,
@@ -39,6 +41,7 @@ _LEAST = {
     "prune_begin": 0,
     "prune_end": 1,
     "prune_every": 1,
+    "scale_l1": 0,
 }
 
 
@@ -60,7 +63,7 @@ def check(config: Any) -> None:
     for name, most in _MOST.items():
         value = getattr(config, name)
         number = value.count if isinstance(value, Step) else value
-        if not number <= most:
+        if number is not None and not number <= most:
             raise ValueError(
                 f"`{name}` must be at most {most:,}. Received: "
                 f"{name}={value}. Give a smaller number."
@@ -178,6 +181,19 @@ def _check_method(config: Any) -> None:
                     "which starts from a random mask and drops small weights. "
                     f"Received: {name}={value}. Use method gradual or at_init."
                 )
+    if config.structure is not None:
+        groups = group_shape(config.structure)
+        kinds = [
+            name
+            for name, kind in METHODS.items()
+            if not (kind.rounds or kind.rewires or groups and name == "gradual")
+        ]
+        if config.method not in kinds:
+            raise ValueError(
+                f"`structure` must be none for method {config.method}. "
+                f"Received: structure={config.structure}. Use one of "
+                f"{', '.join(kinds)}."
+            )
     if config.retrain != "rewind" and not method.trains_dense:
         raise ValueError(
             f"`retrain` must be rewind for method {config.method}, which "

@@ -95,17 +95,25 @@ class Config:
     )
     prune_end: Step | None = flag(
         None,
-        "Last step at which gradual, set or rigl changes the mask; three "
-        "quarters of train_steps if none.",
+        "Last step at which gradual, set, rigl or early_bird changes the "
+        "mask; three quarters of train_steps if none.",
     )
     prune_every: Step = flag(
-        Step(100), "Distance of these changes, in steps or epochs."
+        Step(100),
+        "Distance of these changes, in steps or epochs; of early_bird, of the "
+        "masks that must agree, five in a row.",
     )
     scope: str = flag(
         "layerwise",
         "What competes: layerwise (each kernel at its own rate), global, "
         "uniform, erk, smart_ratio (the earlier a kernel, the denser).",
         choices=SCOPES,
+    )
+    structure: str | None = flag(
+        None,
+        "What stays or goes together, for one_shot, at_init, gradual and "
+        "early_bird: N:M (of M consecutive inputs N are kept), AxB (blocks of "
+        "A inputs and B outputs) or channel; single weights if none.",
     )
     levels: int = flag(
         15,
@@ -160,6 +168,11 @@ class Config:
     momentum: float = flag(0.9, "Momentum of sgd.")
     weight_decay: float = flag(
         0.0, "L2 coefficient, added to the gradient; decoupled for adamw."
+    )
+    scale_l1: float | None = flag(
+        None,
+        "L1 coefficient on the scales of BatchNormalization, added to the "
+        "gradient; 1e-4 for early_bird by bn_scale, 0 otherwise, if none.",
     )
     lr_schedule: str = flag(
         "constant", "constant, cosine, or step:80ep,120ep:0.1."
@@ -270,11 +283,17 @@ class Config:
     def resolved(self) -> Config:
         """Returns the configuration with derived defaults filled in."""
         conv, output = self.conv_prune_rate, self.output_prune_rate
+        l1 = self.scale_l1
+        if (self.method, self.criterion, l1) == (
+            "early_bird", "bn_scale", None
+        ):
+            l1 = 1e-4
         return dataclasses.replace(
             self,
             conv_prune_rate=self.prune_rate if conv is None else conv,
             output_prune_rate=self.prune_rate / 2 if output is None else output,
             levels=self.last_level,
+            scale_l1=l1,
         )
 
     @property
@@ -323,7 +342,7 @@ class Config:
 # Fields that came after the first runs.
 _LATER = (
     "augment", "score_per_class", "target_sparsity", "prune_begin",
-    "prune_end", "prune_every",
+    "prune_end", "prune_every", "structure", "scale_l1",
 )
 # Fields that are not in config.json.
 _NOT_KEPT = ("checkpoint_every", "data_placement", "ray_address")

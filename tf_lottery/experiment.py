@@ -37,6 +37,7 @@ from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
 from tf_lottery.results import make_row
+from tf_lottery.results import tell_emergence
 from tf_lottery.results import tell_row
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import SharedDirectory
@@ -271,6 +272,8 @@ class Experiment:
             effective_density=self._guard.effective_density(ticket.mask),
         )
         row = make_row(key, ticket, self._trainer.seconds, costs)
+        if note := tell_emergence(key, ticket):
+            self._progress.line(note)
         digest = self.record.save(key, ticket, self._trainer.rows, row)
         self._progress.line(tell_row(row))
         return digest

@@ -52,6 +52,11 @@ METHODS = {
         inside=True,
         rewires=True,
     ),
+    "early_bird": Method(
+        "trained once, and pruned once: as soon as the mask that the "
+        "criterion would find has settled",
+        inside=True,
+    ),
     "dense": Method("the whole network only", rounds=True, trains_dense=True),
 }
 

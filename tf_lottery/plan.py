@@ -11,6 +11,7 @@ from tf_lottery.masks import Mask
 from tf_lottery.masks import PruningRates
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import floored
+from tf_lottery.masks import group_shape
 from tf_lottery.masks import target_counts
 from tf_lottery.methods import METHODS
 from tf_lottery.methods import Method
@@ -151,14 +152,19 @@ class Plan:
         return self.train_steps - self.start_step(key)
 
     def kept(self) -> Sequence[dict[str, int] | int]:
-        """Returns the exact counts of every level."""
+        """Returns the counts of every level, exact but for whole blocks.
+
+        Of blocks and channels it is the most that may be kept.
+        """
         config = self.config
         if self._method.rounds:
             return self.rates.plan(self.mask, config.levels, config.collapse)
         before = self.mask.kept_by_path
         counts: list[dict[str, int] | int] = [before]
         for level, sparsity in enumerate(config.target_sparsity or (), 1):
-            after = target_counts(self.mask, sparsity, config.scope)
+            after = target_counts(
+                self.mask, sparsity, config.scope, config.structure
+            )
             if isinstance(after, dict) and config.collapse == "floor":
                 after = floored(after, before)
             elif isinstance(after, dict) and config.collapse == "stop":
@@ -204,8 +210,21 @@ class Plan:
             f"{disk / 1e6:,.1f} MB of disk.\n"
             f"{len(keys) - len(todo)} finished training(s) would be reused; "
             f"{sum(map(self.steps, todo)):,} steps to do."
-            f"{self._parallel_text(todo)}"
+            f"{self._parallel_text(todo)}{self._structure_text()}"
         )
+
+    def _structure_text(self) -> str:
+        """Why a ticket may keep fewer weights than planned."""
+        structure = self.config.structure
+        if structure is None or group_shape(structure):
+            return ""
+        text = "\nWhole blocks are kept: fewer weights, by less than one."
+        if (self.config.method, structure) == ("early_bird", "channel"):
+            text = (
+                "\nWhat reads a pruned channel is pruned with it: fewer "
+                "weights than these are kept."
+            )
+        return text
 
     def _parallel_text(self, todo: list[Key]) -> str:
         """What --parallel can gain: a training waits for its parent."""

@@ -75,7 +75,8 @@ def make_row(
         "sparsity": mask.sparsity,
         "kept_weights": mask.kept,
         "prunable_weights": mask.size,
-        **ticket.metrics,
+        # A method's own are in the ticket.
+        **{k: v for k, v in ticket.metrics.items() if k in report.COLUMNS},
         "train_seconds": round(seconds, 3),
         **costs,
     }
@@ -91,6 +92,26 @@ def tell_row(row: Mapping[str, Any]) -> str:
         f"{row['test_accuracy']:.2%}; early stop at {least}"
         f"{row['early_stop_step']:,}, test "
         f"{row['early_stop_test_accuracy']:.2%}"
+    )
+
+
+def tell_emergence(key: Key, ticket: Ticket) -> str | None:
+    """Returns how an Early-Bird ticket emerged, in one line.
+
+    Args:
+        key: which training.
+        ticket: what it gave.
+
+    Returns:
+        None for tickets of other methods.
+    """
+    found = ticket.metrics
+    if "emergence_step" not in found:
+        return None
+    return (
+        f"{key}: pruned at step {found['emergence_step']:,}, its mask "
+        f"{found['emergence_distance']:.3f} from those before, at learning "
+        f"rate {found['emergence_learning_rate']:.3g}."
     )
 
 

@@ -8,7 +8,7 @@ from tf_lottery import Mask
 from tf_lottery import mask_model
 from tf_lottery import set_mask
 from tf_lottery.analysis import PathGuard
-from tf_lottery.analysis import flow
+from tf_lottery.graph import flow
 
 
 def network():

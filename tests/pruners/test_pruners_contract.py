@@ -34,7 +34,7 @@ def few_rounds(monkeypatch):
         monkeypatch.setattr(pruner, "rounds", min(2, pruner.rounds))
 
 
-def sequential():
+def sequential(last=layers.Identity):
     return keras.Sequential(
         [
             keras.Input((6, 6, 2)),
@@ -43,24 +43,27 @@ def sequential():
             layers.Dropout(0.5),
             layers.Flatten(),
             layers.Dense(3),
+            last(),
         ]
     )
 
 
-def functional():
+def functional(last=layers.Identity):
     x = keras.Input((5,))
-    y = layers.Dense(5, activation="tanh")(x)
-    return keras.Model(x, layers.Dense(3)(layers.add([x, y])))
+    y = last()(layers.Dense(5, activation="tanh")(x))
+    return keras.Model(x, last()(layers.Dense(3)(layers.add([x, y]))))
 
 
-def shared():
+def shared(last=layers.Identity):
     x = keras.Input((5,))
     dense = layers.Dense(5, activation="tanh")
     y = layers.BatchNormalization()(dense(layers.Dropout(0.3)(dense(x))))
-    return keras.Model(x, layers.Dense(3)(y))
+    return keras.Model(x, last()(layers.Dense(3)(y)))
 
 
 MODELS = {f.__name__: f for f in (sequential, functional, shared)}
+# Of those that need it every kernel is normalised.
+NORMALIZED = {"bn_scale"}
 # For time: formulas beside those of movement and large_final_same_sign.
 ALIKE = {
     "large_final", "small_final", "large_init", "small_init",
@@ -78,10 +81,10 @@ EACH = pytest.mark.parametrize("model", MODELS)
 
 
 @functools.lru_cache(maxsize=None)
-def make_model(name, copy=0):
+def make_model(name, copy=0, last=layers.Identity):
     """A masked model that has trained, under a random mask; kept for all."""
     keras.utils.set_random_seed(0)
-    model = mask_model(MODELS[name]())
+    model = mask_model(MODELS[name](last))
     rng = np.random.default_rng(1)
     set_mask(
         model,
@@ -91,6 +94,11 @@ def make_model(name, copy=0):
     model.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=True)
     model.train_on_batch(x, y)
     return model
+
+
+def last_of(pruner):
+    normalized = pruner in NORMALIZED
+    return layers.BatchNormalization if normalized else layers.Identity
 
 
 def data(model):
@@ -153,7 +161,7 @@ def check_same(one, other):
 @EACH
 @pytest.mark.parametrize("scope", SCOPES)
 def test_exact_count_and_subset(pruner, model, scope):
-    model = make_model(model)
+    model = make_model(model, last=last_of(pruner))
     before = get_mask(model)
     keep = target_counts(before, 0.6, scope)
     if scope == "layerwise":
@@ -171,7 +179,7 @@ def test_exact_count_and_subset(pruner, model, scope):
 @EVERY
 @EACH
 def test_the_model_is_left_as_it_was(pruner, model):
-    model = make_model(model)
+    model = make_model(model, last=last_of(pruner))
     before = everything(model)
     keep = get_mask(model).kept // 2
     PRUNERS[pruner].find_mask(make_context(model, keep))
@@ -183,7 +191,7 @@ def test_the_model_is_left_as_it_was(pruner, model):
 @pytest.mark.parametrize("pruner", [p for p in PRUNERS if p in CALLING])
 @EACH
 def test_an_error_leaves_the_model_as_it_was(pruner, model, monkeypatch):
-    model = make_model(model)
+    model = make_model(model, last=last_of(pruner))
     before = everything(model)
     context = make_context(model, get_mask(model).kept // 2)
     calls = []
@@ -210,7 +218,8 @@ def test_an_error_leaves_the_model_as_it_was(pruner, model, monkeypatch):
 @EACH
 def test_a_pure_function_of_the_seed(pruner, model):
     drops = model != "functional"
-    one, two = make_model(model), make_model(model, copy=1)
+    last = last_of(pruner)
+    one, two = (make_model(model, copy, last) for copy in (0, 1))
     keep = get_mask(one).kept // 2
     first = PRUNERS[pruner].find_mask(make_context(one, keep, seed=5))
     # Neither the process' generators nor an earlier call matter, nor do the
@@ -237,7 +246,7 @@ def test_a_pure_function_of_the_seed(pruner, model):
 @EVERY
 @EACH
 def test_scores_are_finite_and_of_the_kernels_shapes(pruner, model):
-    model = make_model(model)
+    model = make_model(model, last=last_of(pruner))
     found = scores(model, pruner, **make_given(model))
     assert {k: s.shape for k, s in found.items()} == get_mask(model).shapes
     for score in found.values():
@@ -247,7 +256,7 @@ def test_scores_are_finite_and_of_the_kernels_shapes(pruner, model):
 @EVERY
 @EACH
 def test_prune(pruner, model):
-    model = MODELS[model]()
+    model = MODELS[model](last_of(pruner))
     given = make_given(model)
     mask = None
     for sparsity in (0.3, 0.55):

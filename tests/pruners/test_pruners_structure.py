@@ -130,6 +130,11 @@ def test_an_unknown_structure_leaves_the_model_alone():
 def test_every_criterion(criterion, structure):
     keras.utils.set_random_seed(0)
     model = convolutions()
+    if criterion == "bn_scale":
+        # Every kernel must be normalised.
+        model = keras.Sequential(
+            [model, keras.layers.BatchNormalization()]
+        )
     rng = np.random.default_rng(0)
     data = dict(
         x=rng.normal(size=(4, 6, 6, 4)).astype("float32"),

@@ -92,10 +92,20 @@ def test_stopped_and_resumed_is_bit_equal(trainer, checkpoint, calls):
 class Moving:
     """Another random half of the weights after 6 and after 12 steps."""
 
+    def __init__(self):
+        self.seen = []
+
     def next(self, step):
         return next((t for t in (6, 12) if t >= step), None)
 
+    def state(self):
+        return {"seen": np.array(self.seen, "int64")}
+
+    def restore(self, state, model):
+        self.seen = state["seen"].tolist()
+
     def __call__(self, model, optimizer, step):
+        self.seen.append(step)
         rng = np.random.default_rng(step)
         tf_lottery.set_mask(
             model,
@@ -113,7 +123,8 @@ def test_masks_that_changed_come_back(trainer, checkpoint, calls):
         # As a new process finds it: with the mask that training begins with.
         tf_lottery.set_mask(trainer.model, trainer.mask)
         set_state(trainer.model, trainer.start)
-        trainer(trainer.model, level=1, seed=3, change=Moving(), **how)
+        trainer.moving = Moving()
+        trainer(trainer.model, level=1, seed=3, change=trainer.moving, **how)
         return get_state(trainer.model), list(trainer.rows)
 
     state, rows = complete()
@@ -127,6 +138,8 @@ def test_masks_that_changed_come_back(trainer, checkpoint, calls):
     assert same([state], [again]) and rows == rows_again
     assert tf_lottery.get_mask(trainer.model) == mask
     assert trainer.changes == changes
+    # What a change remembers comes back too.
+    assert trainer.moving.seen == [6, 12]
 
 
 def test_where_calls_are_cut_changes_no_bit(trainer, monkeypatch):

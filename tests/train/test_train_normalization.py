@@ -126,3 +126,21 @@ def test_reduced_precision_comes_out_as_it_went_in():
     with fused_normalization(model):
         outputs = model(np.ones((2, 5, 4, 3), "float32"), training=True)
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+
+
+def test_the_l1_penalty_is_on_the_scales_alone(make_net, make_trainer):
+    ends = []
+    for l1 in (0.0, 0.25):
+        net = make_net(keras.layers.BatchNormalization(name="bn"))
+        gamma = net.get_layer("bn").gamma
+        gamma.assign([1.0, -2.0, 0.0, 0.5, -0.1])
+        trainer = make_trainer(
+            net, steps=1, rate=0.5, momentum=0.0, scale_l1=l1
+        )
+        trainer(net, level=0, seed=0)
+        ends.append({v.path: np.array(v) for v in net.trainable_variables})
+    moved = {k: ends[1][k] - ends[0][k] for k in ends[0]}
+    # One step of rate 1/2 along -1/4 sign(gamma).
+    shift = np.array([-1, 1, 0, -1, 1]) / 8
+    assert np.allclose(moved.pop(gamma.path), shift, atol=1e-6)
+    assert not any(value.any() for value in moved.values())

@@ -10,10 +10,6 @@ from tf_lottery.analysis.cost import Cost
 from tf_lottery.analysis.cost import CostMeter
 from tf_lottery.analysis.cost import inference_flops
 from tf_lottery.analysis.cost import training_flops
-from tf_lottery.analysis.effective import PathReport
-from tf_lottery.analysis.effective import check_paths
-from tf_lottery.analysis.effective import effective_density
-from tf_lottery.analysis.effective import effective_mask
 from tf_lottery.analysis.guard import PathGuard
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
@@ -28,13 +24,9 @@ __all__ = [
     "CostMeter",
     "KernelUse",
     "PathGuard",
-    "PathReport",
     "REWOUND",
     "SEARCH_COLUMNS",
     "check_controls",
-    "check_paths",
-    "effective_density",
-    "effective_mask",
     "inference_flops",
     "kernel_uses",
     "permuted",

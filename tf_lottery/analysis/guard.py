@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import keras
 
-from tf_lottery.analysis.effective import PathReport
-from tf_lottery.analysis.effective import report_of
-from tf_lottery.analysis.flow import Flow
+from tf_lottery.graph import Flow
+from tf_lottery.graph import PathReport
+from tf_lottery.graph import report_of
 from tf_lottery.layers import get_mask
 from tf_lottery.masks import Mask
 

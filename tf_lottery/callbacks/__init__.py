@@ -1,5 +1,6 @@
 """Pruning and the search for tickets inside `model.fit`."""
 
+from tf_lottery.callbacks.early_bird import EarlyBird
 from tf_lottery.callbacks.gradual import GradualPruning
 from tf_lottery.callbacks.guard import MaskGuard
 from tf_lottery.callbacks.logger import SparsityLogger
@@ -8,6 +9,7 @@ from tf_lottery.callbacks.rewiring import DynamicSparseTraining
 
 __all__ = [
     "DynamicSparseTraining",
+    "EarlyBird",
     "GradualPruning",
     "LotteryTicket",
     "MaskGuard",

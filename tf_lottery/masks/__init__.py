@@ -18,6 +18,7 @@ from tf_lottery.masks.shares import erk_counts
 from tf_lottery.masks.shares import uniform_counts
 from tf_lottery.masks.structure import group_shape
 from tf_lottery.masks.structure import structured_counts
+from tf_lottery.masks.structure import structured_sparsity
 from tf_lottery.masks.top import threaded
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "keep_count",
     "select",
     "structured_counts",
+    "structured_sparsity",
     "target_counts",
     "threaded",
     "uniform_counts",

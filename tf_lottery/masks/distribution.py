@@ -17,6 +17,8 @@ from tf_lottery.masks.select import check_floor
 from tf_lottery.masks.select import floored
 from tf_lottery.masks.shares import erk_counts
 from tf_lottery.masks.shares import smart_ratio_counts
+from tf_lottery.masks.structure import structured_counts
+from tf_lottery.masks.structure import structured_sparsity
 
 SCOPES = ("layerwise", "global", "uniform", "erk", "smart_ratio")
 
@@ -149,7 +151,7 @@ class PruningRates:
 
 
 def target_counts(
-    mask: Mask, sparsity: float, scope: str
+    mask: Mask, sparsity: float, scope: str, structure: str | None = None
 ) -> dict[str, int] | int:
     """Returns how many weights to keep to reach `sparsity`.
 
@@ -157,19 +159,23 @@ def target_counts(
         mask: the current mask; its weights pruned already count.
         sparsity: fraction of all prunable weights to be zero, in [0, 1).
         scope: as in `PruningRates`; `"layerwise"` is `"uniform"` here.
+        structure: as in `select`; N:M fixes the counts, of blocks they are
+            the most weights to keep.
 
     Returns:
         `{path: count}`, or one total under the global scope.
 
     Raises:
-        ValueError: an unknown scope, `sparsity` outside [0, 1), or below what
-            is pruned already.
+        ValueError: an unknown scope or structure, `sparsity` outside [0, 1),
+            below what is pruned already, or not the structure's.
 
     Example:
         >>> target_counts(Mask.ones({"a": (10,), "b": (4,)}), 0.5, "uniform")
         {'a': 5, 'b': 2}
     """
-    check_target(sparsity, scope)
+    check_target(structured_sparsity(sparsity, structure), scope)
+    if structure and (fixed := structured_counts(mask, structure)):
+        return fixed
     total = keep_count(mask.size, sparsity)
     if total > mask.kept:
         raise ValueError(

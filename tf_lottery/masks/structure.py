@@ -8,9 +8,14 @@ einsum kernels of several output axes) are taken by these axes all the same.
 from __future__ import annotations
 
 import re
+from numbers import Real
+
 import numpy as np
 
 from tf_lottery.masks.mask import Mask
+
+# A third is written 0.33 or 0.333.
+_ROUNDING = 0.005
 
 
 def group_shape(structure: str) -> tuple[int, int] | None:
@@ -47,6 +52,46 @@ def block_shape(structure: str) -> tuple[int, int] | None:
         ((4, 1), (0, 1), None)
     """
     return _read(structure)[1]
+
+
+def structured_sparsity(
+    sparsity: float | None, structure: str | None
+) -> float:
+    """Returns the sparsity that is asked for, or that a structure stands for.
+
+    Args:
+        sparsity: fraction of the weights to be zero; None where the structure
+            fixes it.
+        structure: as in `group_shape`, or None for single weights.
+
+    Raises:
+        ValueError: an unknown structure, no sparsity where the structure
+            leaves it open, or one that is not N:M's by more than 0.005.
+
+    Example:
+        >>> structured_sparsity(None, "1:4"), structured_sparsity(0.9, "1x4")
+        (0.75, 0.9)
+    """
+    groups = group_shape(structure) if structure is not None else None
+    if groups is None:
+        if sparsity is None:
+            raise ValueError(
+                "`sparsity` must be in [0, 1) where structure does not fix "
+                f"it. Received: sparsity=None, structure={structure!r}. Give "
+                "the fraction of weights to remove."
+            )
+        return sparsity
+    kept, size = groups
+    fixed = 1 - kept / size
+    if sparsity is not None and not (
+        isinstance(sparsity, Real) and abs(sparsity - fixed) <= _ROUNDING
+    ):
+        raise ValueError(
+            f"`sparsity` must be {fixed:.4g} for structure {structure}. "
+            f"Received: sparsity={sparsity!r}. Give that, or choose another "
+            "structure."
+        )
+    return fixed
 
 
 def structured_counts(mask: Mask, structure: str) -> dict[str, int] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from numbers import Real
 
 import keras
 import numpy as np
@@ -16,16 +15,12 @@ from tf_lottery.layers import masked
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_target
-from tf_lottery.masks import group_shape
-from tf_lottery.masks import structured_counts
+from tf_lottery.masks import structured_sparsity
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import get_pruner
 from tf_lottery.pruners.given import require
-
-# A third is written 0.33 or 0.333.
-_ROUNDING = 0.005
 
 
 def scores(
@@ -135,7 +130,7 @@ def prune(
         [True, False]
     """
     pruner = get_pruner(criterion)
-    target = _target(sparsity, structure)
+    target = structured_sparsity(sparsity, structure)
     check_target(target, scope, collapse)
     # A model that cannot be pruned stays as it is.
     with masked(model):
@@ -149,36 +144,9 @@ def prune(
             initial=initial,
             structure=structure,
         )
-        fixed = None
-        if structure is not None:
-            fixed = structured_counts(context.mask, structure)
-        keep = fixed or target_counts(context.mask, target, scope)
+        keep = target_counts(context.mask, target, scope, structure)
         mask = pruner.find_mask(dataclasses.replace(context, keep=keep))
     if not is_masked(model):
         mask_model(model, in_place=True)
     set_mask(model, mask, optimizer)
     return get_mask(model)
-
-
-def _target(sparsity: float | None, structure: str | None) -> float:
-    """The sparsity that is asked for, or that a structure stands for."""
-    groups = group_shape(structure) if structure is not None else None
-    if groups is None:
-        if sparsity is None:
-            raise ValueError(
-                "`sparsity` must be in [0, 1) where structure does not fix "
-                f"it. Received: sparsity=None, structure={structure!r}. Give "
-                "the fraction of weights to remove."
-            )
-        return sparsity
-    kept, size = groups
-    fixed = 1 - kept / size
-    if sparsity is not None and not (
-        isinstance(sparsity, Real) and abs(sparsity - fixed) <= _ROUNDING
-    ):
-        raise ValueError(
-            f"`sparsity` must be {fixed:.4g} for structure {structure}. "
-            f"Received: sparsity={sparsity!r}. Leave it out, or choose "
-            "another structure."
-        )
-    return fixed

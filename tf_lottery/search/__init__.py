@@ -3,6 +3,8 @@
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
 from tf_lottery.search.changes import prune_to
+from tf_lottery.search.early_bird import EarlyBird
+from tf_lottery.search.early_bird import mask_distance
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.imp import prune_level
 from tf_lottery.search.rates import pruning_rates
@@ -13,6 +15,7 @@ from tf_lottery.search.settings import level_seed
 from tf_lottery.search.targets import find_at_sparsities
 
 __all__ = [
+    "EarlyBird",
     "Gradual",
     "RETRAIN",
     "Rewiring",
@@ -21,6 +24,7 @@ __all__ = [
     "find_at_sparsities",
     "find_tickets",
     "level_seed",
+    "mask_distance",
     "prune_level",
     "prune_to",
     "pruning_rates",

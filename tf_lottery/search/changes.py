@@ -50,8 +50,21 @@ def prune_to(
         set_mask(model, pruner.find_mask(context), optimizer)
 
 
+class _Stateless:
+    """A change whose steps depend on the model and the step alone."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what a snapshot must hold: nothing."""
+        return {}
+
+    def restore(
+        self, state: Mapping[str, np.ndarray], model: keras.Model
+    ) -> None:
+        """Goes on from what `state` returned."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Gradual:
+class Gradual(_Stateless):
     """Prunes along a schedule while a network trains.
 
     Args:
@@ -103,7 +116,7 @@ class Gradual:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rewiring:
+class Rewiring(_Stateless):
     """Drops and grows weights while a network trains.
 
     At the steps `every`, `2 * every`, ... before `end_step` T the fraction

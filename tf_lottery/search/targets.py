@@ -22,6 +22,7 @@ from tf_lottery.pruners import get_rewirer
 from tf_lottery.schedules import PolynomialDecay
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
+from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
@@ -36,6 +37,7 @@ def find_at_sparsities(
     method: str = "one_shot",
     criterion: str | Pruner = "magnitude",
     scope: str = "global",
+    structure: str | None = None,
     x: np.ndarray | None = None,
     y: np.ndarray | None = None,
     loss: Callable | None = None,
@@ -60,6 +62,9 @@ def find_at_sparsities(
     - `"at_init"`: the network is pruned as it was at step k, then trained.
     - `"gradual"`: the network is trained once from step 0 and pruned on the
       way, from `begin_step` to `end_step`, along the cubic schedule.
+    - `"early_bird"`: the network is trained once from step 0; every `every`
+      steps the mask is found that it would be pruned by, and as soon as that
+      has settled, or at `end_step`, it is pruned.
     - `"set"`, `"rigl"`: a random mask is trained, and rewired every `every`
       steps until `end_step`.
 
@@ -74,6 +79,8 @@ def find_at_sparsities(
         criterion: a name in `PRUNERS`, or a `Pruner`; of no use to set and
             rigl.
         scope: what competes, as in `tf_lottery.prune`.
+        structure: what stays or goes together, as in `tf_lottery.prune`; of
+            no use to set and rigl.
         x: inputs for criteria that need data, and for rigl.
         y: their targets.
         loss: `(y, outputs) -> losses`.
@@ -83,7 +90,7 @@ def find_at_sparsities(
         retrain: of one_shot, as in `find_tickets`.
         begin_step: first step at which gradual prunes.
         end_step: last step at which the mask changes.
-        every: steps between two changes.
+        every: steps between two changes; of early_bird, between two looks.
         seed: as in `find_tickets`.
         config: as in `find_tickets`.
         dense: the ticket of level 0, where it is there already; it is not
@@ -99,7 +106,8 @@ def find_at_sparsities(
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, section 2 (one-shot); Lee
         et al., 2019, arXiv:1810.02340 (at init); Zhu and Gupta, 2017,
-        arXiv:1710.01878 (gradual); Evci et al., 2020, arXiv:1911.11134.
+        arXiv:1710.01878 (gradual); Evci et al., 2020, arXiv:1911.11134 (set,
+        rigl); You et al., 2020, arXiv:1909.11957 (early_bird).
     """
     if method not in METHODS or METHODS[method].rounds:
         known = [name for name, kind in METHODS.items() if not kind.rounds]
@@ -136,13 +144,14 @@ def find_at_sparsities(
         set_mask(model, first.mask)
         trained = method == "one_shot"
         set_state(model, first.trained if trained else first.rewind)
-        keep = target_counts(first.mask, sparsity, scope)
+        keep = target_counts(first.mask, sparsity, scope, structure)
         context = PruningContext(
             model,
             keep=keep,
             seed=seeds.derive(seed, "prune", level),
             collapse=collapse,
             initial=first.rewind,
+            structure=structure,
             **given,
         )
         arguments: dict[str, Any] = {}
@@ -158,7 +167,13 @@ def find_at_sparsities(
                     0.0, sparsity, begin_step, end_step, frequency=every
                 ),
                 end_step, pruner, scope, collapse, context.seed,
-                dict(given, initial=first.rewind),
+                dict(given, initial=first.rewind, structure=structure),
+            )
+        elif method == "early_bird":
+            arguments["change"] = EarlyBird(
+                pruner, sparsity, scope=scope, structure=structure,
+                every=every, end_step=end_step, collapse=collapse,
+                seed=context.seed, given=dict(given, initial=first.rewind),
             )
         else:
             random = get_pruner("random")
@@ -171,6 +186,8 @@ def find_at_sparsities(
             model, level=level, seed=level_seed(seed, level),
             start_step=start, **arguments,
         )
+        if method == "early_bird":
+            metrics = {**(metrics or {}), **arguments["change"].metrics}
         return Ticket.of(
             model, rewind=first.rewind, level=level, config=config,
             metrics=metrics,

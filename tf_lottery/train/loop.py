@@ -151,6 +151,7 @@ class Trainer:
             strategy=self._strategy,
             augment=augment,
             weight_decay=0.0 if decoupled else settings.weight_decay,
+            scale_l1=settings.scale_l1,
             jit=jit,
         )
         self._evaluate = Evaluator(
@@ -251,7 +252,9 @@ class Trainer:
         if snapshot:
             self.rows = list(snapshot.rows)
             self.changes = list(snapshot.changes)
-            self._rewound = self._state.put(snapshot, at_rewind_step)
+            self._rewound = self._state.put(
+                snapshot, at_rewind_step, change
+            )
             # All workers have read the same, or none may go on.
             self._check_replicas()
             seed_generators(model, seed, self._strategy, restart=False)
@@ -280,7 +283,7 @@ class Trainer:
             if checkpoint and (number or due) and self._workers.chief:
                 seconds = time.monotonic() - started
                 rows = list(self.rows)
-                arrays = self._state.arrays(self._rewound)
+                arrays = self._state.arrays(self._rewound, change)
                 saved = checkpoint.save(
                     Snapshot(step, rows, arrays, seconds, list(self.changes))
                 )

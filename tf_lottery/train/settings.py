@@ -23,6 +23,8 @@ class TrainingSettings:
         learning_rate: schedule.
         momentum: of `sgd`.
         weight_decay: coefficient of L2 regularisation (decoupled for adamw).
+        scale_l1: coefficient of L1 regularisation of the scales of
+            BatchNormalization (You et al., 2020, arXiv:1909.11957: 1e-4).
         jit: `"auto"`, `"on"` or `"off"`.
         data_placement: where the examples lie: `"device"`, `"host"`, or
             `"auto"` by their size. Training gives the same bits.
@@ -35,6 +37,7 @@ class TrainingSettings:
     learning_rate: LearningRate = LearningRate(1.2e-3)
     momentum: float = 0.9
     weight_decay: float = 0.0
+    scale_l1: float = 0.0
     jit: str = "auto"
     data_placement: str = "auto"
 

@@ -23,6 +23,14 @@ class Change(Protocol):
     def __call__(self, model: keras.Model, optimizer: Any, step: int) -> None:
         """Changes a model that has taken so many steps."""
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what it remembers of the steps before, for a snapshot."""
+
+    def restore(
+        self, state: Mapping[str, np.ndarray], model: keras.Model
+    ) -> None:
+        """Goes on from what `state` returned, the model being as it was."""
+
 
 class TrainingState:
     """Reads and writes everything that training goes on from.
@@ -37,12 +45,15 @@ class TrainingState:
         self._optimizer = optimizer
 
     def arrays(
-        self, rewound: Mapping[str, np.ndarray]
+        self,
+        rewound: Mapping[str, np.ndarray],
+        change: Change | None = None,
     ) -> dict[str, np.ndarray]:
         """Returns the state now, under the names of a snapshot.
 
         Args:
             rewound: the model's state at the rewind step, once reached.
+            change: what changes the mask.
         """
         masks = masked_kernels(self._model)
         slots = self._optimizer.variables
@@ -51,6 +62,7 @@ class TrainingState:
             "rewind": rewound,
             "mask": {path: mask for path, (_, mask) in masks.items()},
             "optimizer": {str(i): v for i, v in enumerate(slots)},
+            "change": change.state() if change else {},
         }
         return {
             f"{group}:{name}": np.asarray(value)
@@ -70,7 +82,11 @@ class TrainingState:
         """
         here = self.arrays(get_state(self._model) if rewound else {})
         kinds, there = (
-            {name: (a.shape, a.dtype) for name, a in arrays.items()}
+            {
+                name: (a.shape, a.dtype)
+                for name, a in arrays.items()
+                if not name.startswith("change:")
+            }
             for arrays in (here, found.arrays)
         )
         return kinds == there and (
@@ -83,13 +99,17 @@ class TrainingState:
         )
 
     def put(
-        self, snapshot: Snapshot, at_rewind_step: Any
+        self,
+        snapshot: Snapshot,
+        at_rewind_step: Any,
+        change: Change | None = None,
     ) -> dict[str, np.ndarray]:
         """Puts a snapshot's state in place.
 
         Args:
             snapshot: of this model.
             at_rewind_step: as in `Trainer`; called at the state of then.
+            change: what changes the mask.
 
         Returns:
             The model's state at the rewind step; nothing before.
@@ -107,4 +127,6 @@ class TrainingState:
         set_state(self._model, groups["model"])
         for i, variable in enumerate(self._optimizer.variables):
             variable.assign(groups["optimizer"][str(i)])
+        if change:
+            change.restore(groups.get("change", {}), self._model)
         return rewound

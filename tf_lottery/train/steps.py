@@ -26,6 +26,7 @@ def compile_steps(
     strategy: tf.distribute.Strategy,
     augment: Any = None,
     weight_decay: float = 0.0,
+    scale_l1: float = 0.0,
     jit: str = "nothing",
 ) -> Callable:
     """Returns the function that takes optimizer steps, compiled once.
@@ -46,6 +47,7 @@ def compile_steps(
             draws are made for the whole batch, so they do not depend on the
             number of replicas.
         weight_decay: L2 coefficient, added to the gradient.
+        scale_l1: L1 coefficient of BatchNormalization's scales, likewise.
         jit: what XLA compiles: `"loop"`, `"update"` (the optimizer's, all of
             whose operations it makes one) or `"nothing"`.
 
@@ -68,6 +70,12 @@ def compile_steps(
         for w, mask in zip(weights, masks)
         if mask is not None and w.constraint is not None
     ]
+    scales = {
+        id(layer.gamma)
+        for layer in walk(model)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.scale
+    }
+    shrinks = [scale_l1 / replicas * (id(w) in scales) for w in weights]
     statistics = _statistics(model)
     # XLA fuses the operations of Keras' normalisation by itself.
     normalization: Callable = contextlib.nullcontext
@@ -99,8 +107,8 @@ def compile_steps(
 
     def update(gradients):
         gradients = [
-            _complete(g, w, mask, weight_decay / replicas)
-            for g, w, mask in zip(gradients, weights, masks)
+            _complete(g, w, mask, weight_decay / replicas, shrink)
+            for g, w, mask, shrink in zip(gradients, weights, masks, shrinks)
         ]
         optimizer.apply(gradients, weights)
         for weight, mask in constrained:
@@ -139,8 +147,8 @@ def compile_steps(
     return run
 
 
-def _complete(gradient, weight, mask, decay):
-    """The gradient with its decay, and 0 where the weight is pruned."""
+def _complete(gradient, weight, mask, decay, shrink):
+    """The gradient with its penalties, and 0 where the weight is pruned."""
     if gradient is None:
         return None
     if mask is not None:
@@ -149,6 +157,8 @@ def _complete(gradient, weight, mask, decay):
         gradient *= tf.cast(mask.value, gradient.dtype)
     if decay:
         gradient += decay * tf.cast(weight.value, gradient.dtype)
+    if shrink:
+        gradient += shrink * tf.sign(tf.cast(weight.value, gradient.dtype))
     return gradient
 
 

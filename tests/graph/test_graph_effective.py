@@ -10,8 +10,8 @@ from tf_lottery import Mask
 from tf_lottery import get_mask
 from tf_lottery import mask_model
 from tf_lottery import set_mask
-from tf_lottery.analysis import check_paths
-from tf_lottery.analysis import effective_mask
+from tf_lottery.graph import check_paths
+from tf_lottery.graph import effective_mask
 from tf_lottery.layers import named_variables
 
 layers = keras.layers

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional
 
-from tf_lottery.analysis.reach import Reach
-from tf_lottery.analysis.reach import reach_of
+from tf_lottery.graph.reach import Reach
+from tf_lottery.graph.reach import reach_of
 from tf_lottery.layers import named_variables
 from tf_lottery.layers.graph import follow
 from tf_lottery.layers.graph import functional_of

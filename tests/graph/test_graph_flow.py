@@ -9,9 +9,9 @@ from tf_lottery import Mask
 from tf_lottery import get_mask
 from tf_lottery import mask_model
 from tf_lottery import set_mask
-from tf_lottery.analysis import check_paths
-from tf_lottery.analysis import effective_density
-from tf_lottery.analysis import effective_mask
+from tf_lottery.graph import check_paths
+from tf_lottery.graph import effective_density
+from tf_lottery.graph import effective_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import named_variables
 from tf_lottery.models import build_model

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from tf_lottery.analysis.flow import Flow
+from tf_lottery.graph.flow import Flow
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.masks import Mask

@@ -1,0 +1,34 @@
+"""Which options of a configuration belong to which methods."""
+
+import dataclasses
+
+import pytest
+
+from tf_lottery.config import Config
+
+
+def test_the_paper_s_penalty_goes_with_early_bird():
+    given = dict(method="early_bird", target_sparsity=(0.3,))
+    bird = Config(criterion="bn_scale", structure="channel", **given)
+    assert bird.resolved().scale_l1 == bird.to_json()["scale_l1"] == 1e-4
+    assert bird.resolved().resolved() == bird.resolved()
+    none = dataclasses.replace(bird, scale_l1=0)
+    assert none.to_json()["scale_l1"] == 0
+    assert none.fingerprint != bird.fingerprint
+    assert "scale_l1" not in Config(**given).to_json()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(method="imp"),
+        dict(method="dense"),
+        dict(method="set", target_sparsity=(0.5,)),
+        dict(method="gradual", target_sparsity=(0.5,), structure="2:4"),
+    ],
+)
+def test_a_structure_is_of_some_methods(options):
+    with pytest.raises(ValueError, match="^`structure` must be none for meth"):
+        Config(**{"structure": "1x4", **options})
+    with pytest.raises(ValueError, match="^`structure` must be N:M"):
+        Config(**{**options, "structure": "big"})

@@ -1,0 +1,109 @@
+"""Channels by the scales of batch normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery.layers import masked_kernels
+from tf_lottery.layers import read
+from tf_lottery.layers.graph import follow
+from tf_lottery.layers.graph import functional_of
+from tf_lottery.pruners.base import Pruner
+from tf_lottery.pruners.base import PruningContext
+from tf_lottery.pruners.base import register
+
+
+@register("bn_scale")
+class BatchNormScale(Pruner):
+    """Keeps channels of large BatchNormalization scale: `score = |gamma_c|`.
+
+    Meant for `structure="channel"`: the weights of output channel c have
+    `|gamma_c|` in all, divided evenly, where gamma is the scale of the
+    BatchNormalization that the kernel's layer is followed by. Several of them
+    add up. Kernels that none follows, such as the output layer's, must be
+    excluded from the masks.
+
+    An L1 penalty on gamma while the network trains makes scales comparable;
+    in Keras it is `BatchNormalization(gamma_regularizer=keras.regularizers.
+    L1(1e-4))`.
+
+    Example:
+        >>> from tf_lottery import mask_model, prune
+        >>> x = keras.Input((2,))
+        >>> bn = keras.layers.BatchNormalization()
+        >>> y = bn(keras.layers.Dense(3, name="one")(x))
+        >>> model = keras.Model(x, keras.layers.Dense(1, name="two")(y))
+        >>> model = mask_model(model, exclude="two/*")
+        >>> _ = bn.gamma.assign([0.5, -2.0, 1.0])
+        >>> mask = prune(model, 0.3, "bn_scale", structure="channel")
+        >>> mask["one/kernel"].any(axis=0).tolist()
+        [False, True, True]
+
+    Reference:
+        Liu et al., "Learning Efficient Convolutional Networks through Network
+        Slimming", 2017, arXiv:1708.06519, section 3; as used by You et al.,
+        "Drawing Early-Bird Tickets", 2020, arXiv:1909.11957.
+    """
+
+    def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
+        """Returns `|gamma_c| / n_c`, of n_c kept weights in channel c.
+
+        Raises:
+            ValueError: no BatchNormalization follows a kernel, or the model
+                is no graph of layers.
+        """
+        mask = context.mask
+        scales: dict[str, np.ndarray] = {}
+        for path, layer in _normalized(context.model):
+            scale = np.abs(np.asarray(read(layer.gamma), "float64"))
+            scales[path] = scales.get(path, 0) + scale
+        if missing := [path for path in mask if path not in scales]:
+            raise ValueError(
+                "`criterion` must be another than bn_scale for kernels that no"
+                " BatchNormalization with a scale follows. Received: "
+                f"{', '.join(missing)}. Exclude them, with exclude="
+                f"{missing[0]!r} for example."
+            )
+        result = {}
+        for path, keep in mask.items():
+            count = keep.sum(axis=tuple(range(keep.ndim - 1)))
+            share = scales[path] / np.maximum(count, 1)
+            result[path] = np.broadcast_to(share, keep.shape)
+        return result
+
+
+def _normalized(
+    model: keras.Model,
+) -> list[tuple[str, keras.layers.BatchNormalization]]:
+    """Kernels and the normalisations, with a scale, that follow them."""
+    functional = functional_of(model)
+    if functional is None:
+        raise ValueError(
+            "`model` must be Sequential or functional for criterion bn_scale."
+            f" Received: model {model.name!r} of class "
+            f"{type(model).__name__}. Its layers' order cannot be read."
+        )
+    paths = {id(raw): k for k, (raw, _) in masked_kernels(model).items()}
+    found = []
+
+    def call(node: Any, given: list) -> list:
+        layer = node.operation
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.scale:
+            # Of a depthwise kernel the last axis is not the output's.
+            found.extend(
+                (path, layer)
+                for path, size in given[0]
+                if size == layer.gamma.shape[0]
+            )
+        weights = getattr(layer, "weights", ())
+        kernels = [
+            (paths[id(v)], v.shape[-1]) for v in weights if id(v) in paths
+        ]
+        return [kernels] * len(node.outputs)
+
+    known: dict[int, Any] = {id(x): [] for x in functional.inputs}
+    follow(functional, known, call, lambda inner, node: True)
+    return found

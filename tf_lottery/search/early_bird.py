@@ -1,0 +1,225 @@
+"""Early-Bird tickets: pruned once, as soon as the mask has settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_lottery import seeds
+from tf_lottery.graph import effective_mask
+from tf_lottery.layers import get_mask
+from tf_lottery.layers import set_mask
+from tf_lottery.masks import Mask
+from tf_lottery.masks import target_counts
+from tf_lottery.pruners import Pruner
+from tf_lottery.pruners import PruningContext
+
+
+class EarlyBird:
+    """Prunes a network that trains, once the mask to prune it by is stable.
+
+    Every `every` steps the mask of the target sparsity is found, but not put
+    in place. Where it differs from each of the `window - 1` before by at most
+    `tolerance`, the ticket has emerged: that mask is put in place, and stays.
+    At `end_step` it is put in place in any case. With whole channels, what
+    reads a pruned channel is pruned with it, so that the network can be
+    shrunk to an equal one; it is then sparser than asked for.
+
+    A mask also settles because little is learned: `learning_rate` says at
+    what rate it did.
+
+    Args:
+        pruner: chooses the weights; the paper's is `"bn_scale"`.
+        sparsity: fraction of the prunable weights to be zero, in [0, 1).
+        scope: as in `target_counts`.
+        structure: as in `select`; the paper's is `"channel"`.
+        every: steps between two masks; the paper's is an epoch.
+        end_step: the last step at which it prunes.
+        window: masks that must agree.
+        tolerance: largest distance of two that do.
+        collapse: as in `tf_lottery.masks.select`.
+        seed: of random criteria.
+        given: parts of the `PruningContext` for the criterion.
+
+    Raises:
+        ValueError: `window` is below 2, or `tolerance` not in [0, 1).
+
+    Attributes:
+        emerged: step at which it pruned; None before.
+        distance: the largest between the masks of then; 1 while there are too
+            few.
+        learning_rate: of the step before.
+
+    Reference:
+        You et al., "Drawing Early-Bird Tickets: Towards More Efficient
+        Training of Deep Networks", 2020, arXiv:1909.11957, section 3 and
+        algorithm 1: 5 masks, 0.1.
+    """
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        sparsity: float,
+        *,
+        scope: str = "global",
+        structure: str | None = None,
+        every: int,
+        end_step: int,
+        window: int = 5,
+        tolerance: float = 0.1,
+        collapse: str = "stop",
+        seed: int = 0,
+        given: Mapping[str, Any] | None = None,
+    ):
+        if not (isinstance(window, int) and window >= 2):
+            raise ValueError(
+                "`window` must be at least 2 masks. Received: "
+                f"window={window!r}. The paper compares 5."
+            )
+        if not 0 <= tolerance < 1:
+            raise ValueError(
+                "`tolerance` must be in [0, 1). Received: "
+                f"tolerance={tolerance!r}. The paper takes 0.1."
+            )
+        self._pruner = pruner
+        self._sparsity = sparsity
+        self._scope = scope
+        self._structure = structure
+        self._every = every
+        self._end_step = end_step
+        self._window = window
+        self._tolerance = tolerance
+        self._collapse = collapse
+        self._seed = seed
+        self._given = dict(given or {})
+        self._masks: list[Mask] = []
+        self.emerged: int | None = None
+        self.distance = 1.0
+        self.learning_rate = 0.0
+
+    def next(self, step: int) -> int | None:
+        """Returns the first step from this one on at which it is due."""
+        if self.emerged is not None or step > self._end_step:
+            return None
+        due = max(1, -(-step // self._every)) * self._every
+        return min(due, self._end_step)
+
+    def __call__(
+        self, model: keras.Model, optimizer: Any, step: int
+    ) -> None:
+        """Looks at a model that has taken `step` steps, and prunes it or not.
+
+        Args:
+            model: masked.
+            optimizer: what trains it; its slots are cleared where it prunes.
+            step: at which it is due.
+        """
+        before = get_mask(model)
+        context = PruningContext(
+            model,
+            keep=target_counts(
+                before, self._sparsity, self._scope, self._structure
+            ),
+            seed=seeds.derive(self._seed, "early_bird", step),
+            collapse=self._collapse,
+            structure=self._structure,
+            **self._given,
+        )
+        mask = self._pruner.find_mask(context)
+        if len(self._masks) == self._window - 1:
+            self.distance = max(
+                mask_distance(mask, old, self._structure)
+                for old in self._masks
+            )
+        self._masks = [*self._masks, mask][1 - self._window :]
+        if self.distance > self._tolerance and step < self._end_step:
+            return
+        if self._structure == "channel":
+            mask = effective_mask(model, mask)
+        self.emerged = step
+        self.learning_rate = float(np.asarray(optimizer.learning_rate))
+        set_mask(model, mask, optimizer)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How the ticket emerged, for the ticket's metrics."""
+        return {
+            "emergence_step": self.emerged,
+            "emergence_distance": self.distance,
+            "emergence_learning_rate": self.learning_rate,
+        }
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what `restore` goes on from, as arrays by name."""
+        kept = {
+            f"{i}:{path}": np.packbits(keep)
+            for i, mask in enumerate(self._masks)
+            for path, keep in mask.items()
+        }
+        emerged = -1 if self.emerged is None else self.emerged
+        numbers = [emerged, self.distance, self.learning_rate]
+        return {"numbers": np.array(numbers, "float64"), **kept}
+
+    def restore(
+        self, state: Mapping[str, np.ndarray], model: keras.Model
+    ) -> None:
+        """Goes on from what `state` returned.
+
+        Args:
+            state: arrays by name.
+            model: the model then.
+        """
+        emerged, self.distance, self.learning_rate = map(
+            float, state["numbers"]
+        )
+        self.emerged = None if emerged < 0 else int(emerged)
+        shapes = get_mask(model).shapes
+        number = (len(state) - 1) // len(shapes)
+        self._masks = [
+            Mask({
+                path: np.unpackbits(
+                    state[f"{i}:{path}"], count=int(np.prod(shape))
+                ).astype(bool).reshape(shape)
+                for path, shape in shapes.items()
+            })
+            for i in range(number)
+        ]
+
+
+def mask_distance(
+    one: Mask, other: Mask, structure: str | None = None
+) -> float:
+    """Returns how far apart two masks of one network are, in [0, 1].
+
+    Of whole channels it is the paper's: the fraction of all channels that one
+    keeps and the other prunes. Of single weights it is the fraction of the
+    kept ones that are not kept by both; at density 1/2 that is the same, and
+    of sparse masks the paper's would be small whatever they keep.
+
+    Args:
+        one: a mask.
+        other: another, of the same kernels.
+        structure: `"channel"`, or any other.
+
+    Example:
+        >>> one = Mask({"kernel": [[1, 1, 0, 0], [1, 1, 0, 0]]})
+        >>> other = Mask({"kernel": [[1, 0, 1, 0], [1, 0, 1, 0]]})
+        >>> mask_distance(one, other, "channel"), mask_distance(one, other)
+        (0.5, 0.5)
+
+    Reference:
+        You et al., 2020, arXiv:1909.11957, section 3.2.
+    """
+    differ = kept = size = 0
+    for path, keep in one.items():
+        pair = [np.asarray(m[path]) for m in (one, other)]
+        if structure == "channel":
+            axes = tuple(range(keep.ndim - 1))
+            pair = [m.any(axis=axes) for m in pair]
+        differ += int((pair[0] != pair[1]).sum())
+        kept += int(pair[0].sum()) + int(pair[1].sum())
+        size += pair[0].size
+    return differ / max(1, size if structure == "channel" else kept)
