@@ -11,6 +11,7 @@ from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
 from tf_lottery.search.targets import find_at_sparsities
+from tf_lottery.search.targets import scoring_context
 
 __all__ = [
     "Gradual",
@@ -24,4 +25,5 @@ __all__ = [
     "prune_level",
     "prune_to",
     "pruning_rates",
+    "scoring_context",
 ]
