@@ -17,6 +17,7 @@ from tf_lottery.analysis.effective import effective_mask
 from tf_lottery.analysis.guard import PathGuard
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
+from tf_lottery.analysis.scored import SCORED
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
 
@@ -30,6 +31,7 @@ __all__ = [
     "PathGuard",
     "PathReport",
     "REWOUND",
+    "SCORED",
     "SEARCH_COLUMNS",
     "check_controls",
     "check_paths",
