@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery import analysis
+from tf_lottery import data
 from tf_lottery.methods import METHODS
 
 TARGETS = [name for name, method in METHODS.items() if not method.rounds]
@@ -196,3 +198,111 @@ def test_a_control_that_is_cut_is_trained(
     assert done.status == 0, done.err
     stop = collapse == "stop"
     assert seen == [("main", stop), ("main", stop), ("random_mask", False)]
+
+
+@pytest.mark.parametrize(
+    "method, flags",
+    [
+        ("at_init", ["--scope=global"]),
+        ("one_shot", ["--scope=global", "--rewind=20it"]),
+        pytest.param(
+            "at_init", ["--scope=erk", "--rewind=20it"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_controls_that_score(method, flags, command, tmp_path):
+    names = ["inverted", "random_labels", "random_pixels"]
+    flags = [
+        f"--method={method}", *FLAGS, *flags, "--criterion=snip",
+        f"--output_dir={tmp_path}", f"--branches={','.join(names)}",
+        "--branch_levels=1",
+    ]
+    done = command(*flags)
+    assert done.status == 0, done.err
+    run, rows = rows_of(tmp_path)
+    rows = [row for row in rows if row["branch"] != "main"]
+    assert [row["branch"] for row in rows] == names
+    assert [int(row["kept_weights"]) for row in rows] == [10_040] * 3
+
+    def load(branch, level=1):
+        path = f"replicate_0/{branch}/level_{level:02d}/ticket"
+        return tfl.Ticket.load(run / path)
+
+    dense, ticket = load("main", 0), load("main")
+    found = {name: load(name) for name in names}
+    for row in rows:
+        start = 20 if "--rewind=20it" in flags else 0
+        assert int(row["train_steps"]) == 60 - start
+        # From the weights of the rewind point, whichever the mask keeps.
+        one = found[row["branch"]]
+        for path, keep in one.mask.items():
+            first = np.where(keep, dense.rewind[path], 0)
+            assert np.array_equal(one.rewind[path], first)
+    masks = [one.mask for one in (ticket, *found.values())]
+    assert all(a != b for i, a in enumerate(masks) for b in masks[:i])
+    # Digits have pixels that are always 0: scores that tie.
+    other = found["inverted"].mask
+    assert other.kept_by_path == ticket.mask.kept_by_path
+    for path, keep in ticket.mask.items():
+        least = max(0, 2 * int(keep.sum()) - keep.size)
+        assert int((keep & other[path]).sum()) == least
+    digests = {name: one.digest() for name, one in found.items()}
+    again = command(*flags)
+    assert "6 of 6 trainings are finished and reused" in again.err
+    assert digests == {name: load(name).digest() for name in names}
+    shutil.rmtree(run / "replicate_0/random_labels")
+    shutil.rmtree(run / "replicate_0/inverted")
+    again = command(*flags)
+    assert "4 of 6 trainings are finished and reused" in again.err
+    assert digests == {name: load(name).digest() for name in names}
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--branches=inverted"], "`branches` must be without inverted for"),
+        (
+            ["--branches=random_labels", "--method=at_init",
+             "--target_sparsity=0.5", "--criterion=synflow"],
+            "`branches` must be without random_labels for criterion synflow",
+        ),
+    ],
+)
+def test_controls_that_cannot_score_are_refused_before_data(
+    flags, message, command, tmp_path, monkeypatch
+):
+    def never(*_, **__):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(data, "describe", never)
+    monkeypatch.setattr(data, "load", never)
+    done = command(*flags, f"--output_dir={tmp_path}")
+    assert done.status == 1 and len(done.err.splitlines()) == 1
+    assert message in done.err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("branch", ["inverted", "random_labels"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "imp"}, r"^`branches` must be without {} for method imp,"),
+        (
+            {"method": "gradual", "target_sparsity": "0.5"},
+            r"^`branches` must be without {} for method gradual,",
+        ),
+        (
+            {"method": "rigl", "target_sparsity": "0.5"},
+            r"^`branches` must be without {} for method rigl,.*"
+            r"Received: branches=reinit,{}\. Use method one_shot or at_init\.",
+        ),
+        (
+            {"method": "one_shot", "target_sparsity": "0.5",
+             "retrain": "lr_rewind"},
+            r"^`retrain` must be rewind for branches {}, .*=lr_rewind\.",
+        ),
+    ],
+)
+def test_scored_branches_need_one_choice(branch, changes, message):
+    with pytest.raises(ValueError, match=message.replace("{}", branch)):
+        tfl.Config(**changes, branches=f"reinit,{branch}")

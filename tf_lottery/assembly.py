@@ -11,17 +11,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_lottery import analysis
 from tf_lottery import data
 from tf_lottery import models
 from tf_lottery import search
+from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.config import identity
+from tf_lottery.layers import get_state
 from tf_lottery.methods import METHODS
 from tf_lottery.paths import check_address
 from tf_lottery.paths import is_file
 from tf_lottery.paths import is_remote
 from tf_lottery.plan import Plan
+from tf_lottery.pruners import get_pruner
 from tf_lottery.schedules import LearningRate
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
@@ -220,6 +224,70 @@ def make_search(
         levels=[level],
         **how,
     )
+
+
+def make_control(
+    plan: Plan,
+    model: keras.Model,
+    key: Key,
+    ticket: Ticket,
+    dense: Ticket,
+    build: Callable[[str], keras.Model],
+    scored_by: Callable[[], dict[str, Any]],
+    *,
+    seed: int,
+) -> analysis.Control:
+    """Returns what a control is trained from.
+
+    Args:
+        plan: with the configuration.
+        model: masked; what it holds afterwards is of no use.
+        key: the control's.
+        ticket: whose control it is.
+        dense: the ticket of level 0.
+        build: makes a network with weights of a purpose's own.
+        scored_by: gives data and loss, as in `scoring_context`.
+        seed: of the replicate.
+    """
+    config, name = plan.config, f"{key.branch} {key.level}"
+    own = seeds.derive(seed, name)
+    # Only level 0 holds the weights outside the masks.
+    theta = dense.rewind
+    if key.branch in analysis.CONTROLS:
+        fresh = get_state(build(name))
+        return analysis.CONTROLS[key.branch](ticket, theta, fresh, own)
+    context = search.scoring_context(
+        model,
+        dense,
+        (config.target_sparsity or ())[key.level - 1],
+        method=config.method,
+        level=key.level,
+        scope=config.scope,
+        structure=config.structure,
+        collapse=config.collapse,
+        seed=seed,
+        **scored_by(),
+    )
+    choose = analysis.SCORED[key.branch]
+    pruner = get_pruner(config.criterion)
+    return analysis.Control(choose(ticket, pruner, context, own), theta)
+
+
+def scored_by(
+    config: Config, images: data.ImageData, loss: Callable, seed: int
+) -> dict[str, Any]:
+    """Returns the examples and the loss of criteria that look at some.
+
+    Args:
+        config: says how many.
+        images: the data.
+        loss: that of the training.
+        seed: of the replicate.
+    """
+    x, y = data.per_class(
+        images.train, config.score_per_class, seeds.derive(seed, "score")
+    )
+    return dict(x=x.astype("float32") * images.info.scale, y=y, loss=loss)
 
 
 def make_trainer(

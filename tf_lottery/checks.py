@@ -43,6 +43,9 @@ _LEAST = {
     "prune_every": 1,
     "scale_l1": 0,
 }
+# Controls for which the criterion chooses a mask again. A test holds them to
+# those of analysis, which this file does not load.
+_SCORED = ("inverted", "random_labels", "random_pixels")
 
 
 def check(config: Any) -> None:
@@ -115,6 +118,7 @@ def check(config: Any) -> None:
             " ticket to control; use method imp."
         )
     _check_method(config)
+    _check_scored(config)
     for level in config.branch_levels or ():
         if not 1 <= level <= config.last_level:
             raise ValueError(
@@ -199,4 +203,23 @@ def _check_method(config: Any) -> None:
             f"`retrain` must be rewind for method {config.method}, which "
             f"trains each ticket once. Received: retrain={config.retrain}. "
             "Use method imp or one_shot."
+        )
+
+
+def _check_scored(config: Any) -> None:
+    """Controls that turn a criterion round need one that chooses once."""
+    names = [name for name in config.branches if name in _SCORED]
+    method = METHODS[config.method]
+    if names and (method.rounds or method.inside):
+        raise ValueError(
+            f"`branches` must be without {', '.join(names)} for method "
+            f"{config.method}, where no criterion chooses the mask at once. "
+            f"Received: branches={','.join(config.branches)}. Use method "
+            "one_shot or at_init."
+        )
+    if names and config.retrain != "rewind":
+        raise ValueError(
+            f"`retrain` must be rewind for branches {', '.join(names)}, which "
+            "are trained from the weights of the rewind point. Received: "
+            f"retrain={config.retrain}. Leave it out."
         )

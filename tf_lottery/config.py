@@ -198,7 +198,9 @@ class Config:
         "(random mask, fresh weights), random_uniform and random_erk (only "
         "the total in common, fresh weights), constant_sign (same mask and "
         "signs, one magnitude per kernel), constant_random_sign (random signs)"
-        ", rewound (the ticket reset).",
+        ", rewound (the ticket reset). For one_shot and at_init also inverted "
+        "(the criterion's worst weights, same counts), random_labels and "
+        "random_pixels (its choice by corrupted examples).",
         identity=False,
     )
     branch_levels: tuple[int, ...] | None = flag(

@@ -37,7 +37,6 @@ from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
 from tf_lottery.results import make_row
-from tf_lottery.results import tell_emergence
 from tf_lottery.results import tell_row
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import SharedDirectory
@@ -108,7 +107,7 @@ class Experiment:
         models.check_init(config.init)
         get_pruner(config.criterion)
         train.check_optimizer(config.optimizer)
-        analysis.check_controls(config.branches)
+        analysis.check_controls(config.branches, config.criterion)
         self._exported = parse_levels("export", config.export, config.levels)
         start = assembly.load_start(config)
         assembly.check_folder(config.output_dir)
@@ -272,10 +271,8 @@ class Experiment:
             effective_density=self._guard.effective_density(ticket.mask),
         )
         row = make_row(key, ticket, self._trainer.seconds, costs)
-        if note := tell_emergence(key, ticket):
-            self._progress.line(note)
         digest = self.record.save(key, ticket, self._trainer.rows, row)
-        self._progress.line(tell_row(row))
+        self._progress.line(tell_row(row, ticket.metrics))
         return digest
 
     def _search(self, key: Key) -> Iterator[Ticket]:
@@ -304,23 +301,22 @@ class Experiment:
 
     def _scored_by(self, replicate: int) -> dict[str, Any]:
         """The examples and the loss of criteria that look at some."""
-        x, y = data.per_class(
-            self._images.train,
-            self.config.score_per_class,
-            seeds.derive(self._seed(replicate), "score"),
+        return assembly.scored_by(
+            self.config, self._images, self._trainer.loss, self._seed(replicate)
         )
-        x = x.astype("float32") * self.info.scale
-        return dict(x=x, y=y, loss=self._trainer.loss)
 
     def _control(self, key: Key) -> Ticket:
         """Trains a control, on the data order of its ticket."""
-        seed, name = self._seed(key.replicate), f"{key.branch} {key.level}"
-        control = analysis.CONTROLS[key.branch](
+        seed = self._seed(key.replicate)
+        control = assembly.make_control(
+            self.plan,
+            self._model,
+            key,
             self._store.load(Key(key.replicate, MAIN, key.level)),
-            # Only level 0 holds the weights outside the masks.
-            self._store.load(Key(key.replicate, MAIN, 0)).rewind,
-            get_state(self._build(key.replicate, name)),
-            seeds.derive(seed, name),
+            self._store.load(Key(key.replicate, MAIN, 0)),
+            functools.partial(self._build, key.replicate),
+            functools.partial(self._scored_by, key.replicate),
+            seed=seed,
         )
         set_mask(self._model, control.mask)
         set_state(self._model, control.weights)

@@ -82,36 +82,29 @@ def make_row(
     }
 
 
-def tell_row(row: Mapping[str, Any]) -> str:
-    """Returns a row of results.csv as one line for people."""
+def tell_row(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Returns a row of results.csv as one line for people.
+
+    Args:
+        row: as `make_row` returned it.
+        metrics: the ticket's; of an Early-Bird ticket it is told when it
+            emerged, and at what learning rate.
+    """
     key = Key(row["replicate"], row["branch"], row["level"])
     least = ">= " if row["early_stop_censored"] else ""
+    emerged = ""
+    if "emergence_step" in metrics:
+        emerged = (
+            f"; pruned at step {metrics['emergence_step']:,}, its mask "
+            f"{metrics['emergence_distance']:.3f} from those before, at "
+            f"learning rate {metrics['emergence_learning_rate']:.3g}"
+        )
     return (
         f"{key}: {row['kept_weights']:,} weights "
         f"({report.density_percent(row['density'])} %), test "
         f"{row['test_accuracy']:.2%}; early stop at {least}"
         f"{row['early_stop_step']:,}, test "
-        f"{row['early_stop_test_accuracy']:.2%}"
-    )
-
-
-def tell_emergence(key: Key, ticket: Ticket) -> str | None:
-    """Returns how an Early-Bird ticket emerged, in one line.
-
-    Args:
-        key: which training.
-        ticket: what it gave.
-
-    Returns:
-        None for tickets of other methods.
-    """
-    found = ticket.metrics
-    if "emergence_step" not in found:
-        return None
-    return (
-        f"{key}: pruned at step {found['emergence_step']:,}, its mask "
-        f"{found['emergence_distance']:.3f} from those before, at learning "
-        f"rate {found['emergence_learning_rate']:.3g}."
+        f"{row['early_stop_test_accuracy']:.2%}{emerged}"
     )
 
 

@@ -7,6 +7,7 @@ from tf_lottery import Mask
 from tf_lottery import Ticket
 from tf_lottery.analysis import CONTROLS
 from tf_lottery.analysis import REWOUND
+from tf_lottery.analysis import SCORED
 from tf_lottery.analysis import check_controls
 from tf_lottery.analysis import permuted
 
@@ -227,7 +228,7 @@ def test_names(ticket):
         *CONSTANT,
     }
     # Those of theta go on from step k; fresh weights start at step 0.
-    assert set(REWOUND) == {"shuffle_mask", "rewound"}
+    assert set(REWOUND) == {"shuffle_mask", "rewound", *SCORED}
     for name in CONTROLS:
         weights = control(name, ticket).weights
         assert (weights is THETA) is (name in REWOUND)
@@ -238,5 +239,6 @@ def test_names(ticket):
     assert str(error.value) == (
         "`branches` must be among reinit, shuffle_mask, random_mask, "
         "random_uniform, random_erk, constant_sign, constant_random_sign, "
-        "rewound. Received: branches='shuffle'. Separate several by commas."
+        "rewound, inverted, random_labels, random_pixels. Received: "
+        "branches='shuffle'. Separate several by commas."
     )

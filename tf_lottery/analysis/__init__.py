@@ -13,6 +13,7 @@ from tf_lottery.analysis.cost import training_flops
 from tf_lottery.analysis.guard import PathGuard
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
+from tf_lottery.analysis.scored import SCORED
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
 
@@ -25,6 +26,7 @@ __all__ = [
     "KernelUse",
     "PathGuard",
     "REWOUND",
+    "SCORED",
     "SEARCH_COLUMNS",
     "check_controls",
     "inference_flops",

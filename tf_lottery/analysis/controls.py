@@ -8,10 +8,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tf_lottery import seeds
+from tf_lottery.analysis.scored import LOOKS_AT
+from tf_lottery.analysis.scored import SCORED
 from tf_lottery.masks import Mask
 from tf_lottery.masks import erk_counts
 from tf_lottery.masks import floored
 from tf_lottery.masks import uniform_counts
+from tf_lottery.pruners import Pruner
+from tf_lottery.pruners import get_pruner
 from tf_lottery.tickets import Ticket
 
 State = Mapping[str, np.ndarray]
@@ -159,16 +163,35 @@ CONTROLS: dict[str, Callable[[Ticket, State, State, int], Control]] = {
 # Controls whose weights are those of the rewind step, so that training goes
 # on from there. Fresh weights, and constants, are trained from step 0: they
 # never get fewer steps than the ticket had in all.
-REWOUND = ("shuffle_mask", "rewound")
+REWOUND = ("shuffle_mask", "rewound", *SCORED)
 
 
-def check_controls(names: tuple[str, ...]) -> None:
-    """Raises ValueError unless every name is in `CONTROLS`."""
+def check_controls(
+    names: tuple[str, ...], criterion: str | Pruner = "magnitude"
+) -> None:
+    """Checks the names of controls.
+
+    Args:
+        names: of `CONTROLS` or `SCORED`.
+        criterion: what chooses the masks of the latter.
+
+    Raises:
+        ValueError: an unknown name, or corrupted data for a criterion that
+            does not look at them.
+    """
+    needs = get_pruner(criterion).needs
     for name in names:
-        if name not in CONTROLS:
+        if name not in {**CONTROLS, **SCORED}:
             raise ValueError(
-                f"`branches` must be among {', '.join(CONTROLS)}. Received: "
-                f"branches={name!r}. Separate several by commas."
+                f"`branches` must be among {', '.join([*CONTROLS, *SCORED])}. "
+                f"Received: branches={name!r}. Separate several by commas."
+            )
+        if name in LOOKS_AT and LOOKS_AT[name] not in needs:
+            raise ValueError(
+                f"`branches` must be without {name} for criterion "
+                f"{criterion}, which looks at no such data. Received: "
+                f"branches={name}. It would repeat main; use a criterion such "
+                "as snip."
             )
 
 

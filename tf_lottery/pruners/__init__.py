@@ -8,6 +8,7 @@ from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import get_pruner
 from tf_lottery.pruners.base import register
+from tf_lottery.pruners.inverted import Inverted
 from tf_lottery.pruners.prune import prune
 from tf_lottery.pruners.prune import scores
 from tf_lottery.pruners.rewire import REWIRERS
@@ -19,6 +20,7 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
+    "Inverted",
     "PRUNERS",
     "Pruner",
     "PruningContext",

@@ -36,8 +36,8 @@ class BatchNormScale(Pruner):
         >>> bn = keras.layers.BatchNormalization()
         >>> y = bn(keras.layers.Dense(3, name="one")(x))
         >>> model = keras.Model(x, keras.layers.Dense(1, name="two")(y))
-        >>> model = mask_model(model, exclude="two/*")
         >>> _ = bn.gamma.assign([0.5, -2.0, 1.0])
+        >>> model = mask_model(model, exclude="two/*")
         >>> mask = prune(model, 0.3, "bn_scale", structure="channel")
         >>> mask["one/kernel"].any(axis=0).tolist()
         [False, True, True]

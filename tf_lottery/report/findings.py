@@ -19,6 +19,11 @@ _CONTROLS = {
     "constant_random_sign": (
         "the same mask with random signs alone (constant_random_sign)"
     ),
+    "inverted": "the weights that the criterion scores lowest (inverted)",
+    "random_labels": "the criterion's choice by random labels (random_labels)",
+    "random_pixels": (
+        "the criterion's choice by images in disorder (random_pixels)"
+    ),
 }
 
 _Run = dict[int, Mapping[str, Any]]

@@ -13,6 +13,7 @@ from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
 from tf_lottery.search.targets import find_at_sparsities
+from tf_lottery.search.targets import scoring_context
 
 __all__ = [
     "EarlyBird",
@@ -28,4 +29,5 @@ __all__ = [
     "prune_level",
     "prune_to",
     "pruning_rates",
+    "scoring_context",
 ]

@@ -141,24 +141,15 @@ def find_at_sparsities(
             yield ticket_at(first, level, sparsities[level - 1])
 
     def ticket_at(first: Ticket, level: int, sparsity: float) -> Ticket:
-        set_mask(model, first.mask)
-        trained = method == "one_shot"
-        set_state(model, first.trained if trained else first.rewind)
-        keep = target_counts(first.mask, sparsity, scope, structure)
-        context = PruningContext(
-            model,
-            keep=keep,
-            seed=seeds.derive(seed, "prune", level),
-            collapse=collapse,
-            initial=first.rewind,
-            structure=structure,
-            **given,
+        context = scoring_context(
+            model, first, sparsity, method=method, level=level, scope=scope,
+            structure=structure, collapse=collapse, seed=seed, **given,
         )
         arguments: dict[str, Any] = {}
         start = rewind_step
         if method in ("one_shot", "at_init"):
             set_mask(model, pruner.find_mask(context))
-            if trained and retrain == "rewind":
+            if method == "one_shot" and retrain == "rewind":
                 set_state(model, first.rewind)
             start = 0 if retrain == "continue" else start
         elif method == "gradual":
@@ -194,3 +185,48 @@ def find_at_sparsities(
         )
 
     return search()
+
+
+def scoring_context(
+    model: keras.Model,
+    dense: Ticket,
+    sparsity: float,
+    *,
+    method: str,
+    level: int,
+    scope: str,
+    structure: str | None,
+    collapse: str,
+    seed: int,
+    **given: Any,
+) -> PruningContext:
+    """Puts the network on a model that a level's mask is chosen on.
+
+    Args:
+        model: masked. It gets the mask of `dense` and its trained weights for
+            one_shot, those of the rewind step otherwise.
+        dense: the ticket of level 0.
+        sparsity: of the level.
+        method: as in `find_at_sparsities`.
+        level: from 1 on.
+        scope: as in `find_at_sparsities`.
+        structure: as in `find_at_sparsities`.
+        collapse: as in `find_at_sparsities`.
+        seed: as in `find_at_sparsities`.
+        **given: data and loss, as in `PruningContext`.
+
+    Returns:
+        What a pruner chooses the level's mask by.
+    """
+    set_mask(model, dense.mask)
+    trained = method == "one_shot"
+    set_state(model, dense.trained if trained else dense.rewind)
+    return PruningContext(
+        model,
+        keep=target_counts(dense.mask, sparsity, scope, structure),
+        seed=seeds.derive(seed, "prune", level),
+        collapse=collapse,
+        initial=dense.rewind,
+        structure=structure,
+        **given,
+    )
