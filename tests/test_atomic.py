@@ -36,11 +36,14 @@ def test_failure_keeps_the_old_file_alone(tmp_path, monkeypatch, step, error):
     replace_file(path, b"old")
 
     def fail(*args):
-        raise error
+        # A new one: the path is noted in it.
+        raise type(error)(*error.args)
 
     monkeypatch.setattr(atomic.os, step, fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         replace_file(path, b"new")
+    if isinstance(error, OSError):
+        assert caught.value.filename == str(path)
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]

@@ -58,6 +58,9 @@ def replace_file(
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            # A failing write does not say where.
+            error.filename = str(target)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import os
@@ -9,14 +10,42 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import types
 from collections.abc import Iterator, Sequence
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, as Ctrl-C is an exception: where no training answers it."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    number = int(signal.SIGTERM)
+
+class _Signalled(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, where no training answers it."""
+
+    def __init__(self, number: int):
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+class _Raiser:
+    """A signal handler that raises, and knows afterwards that it did."""
+
+    came, active = 0, True
+
+    def __call__(self, number, frame):
+        self.came = number
+        raise _Signalled(number)
+
+    def again(self) -> None:
+        """Sends the signal once more, to be called in a thread."""
+        time.sleep(0.05)
+        if self.active:
+            signal.raise_signal(self.came)
+
+
+def _came() -> int:
+    """The number of the signal that was raised as an exception, or 0."""
+    handlers = [signal.getsignal(number) for number in _SIGNALS]
+    return max(getattr(handler, "came", 0) for handler in handlers)
 
 
 @contextlib.contextmanager
@@ -36,7 +65,7 @@ def reported(
     debug = any(a in ("--debug", "--debug=true") for a in argv)
     outcome = types.SimpleNamespace(status=0, debug=debug)
     try:
-        with _sigterm_raises():
+        with _signals_raise():
             yield outcome
     except KeyboardInterrupt as stop:
         # One that a training answered by saving its state says more.
@@ -68,21 +97,40 @@ def reported(
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def terminate(number, frame):
-        raise _Terminated
-
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM) if main else None
-    # One that is ignored stays ignored.
-    if before in (None, signal.SIG_IGN):
+def _signals_raise() -> Iterator[None]:
+    """Inside it no code on the way can lose a signal."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    # One that is ignored stays ignored.
+    taken = [n for n in _SIGNALS if before[n] not in (None, signal.SIG_IGN)]
+    raiser, hook = _Raiser(), sys.unraisablehook
+
+    def again(ignored):
+        # Raised in a destructor or a callback of the garbage collector,
+        # where Python drops it, as it would here. `threading` takes locks,
+        # which what was interrupted may hold.
+        if issubclass(ignored.exc_type, _Signalled):
+            _thread.start_new_thread(raiser.again, ())
+        else:
+            hook(ignored)
+
+    for number in taken:
+        signal.signal(number, raiser)
+    sys.unraisablehook = again
     try:
         yield
+    except Exception as error:
+        # Extension modules turn it into an error of their own.
+        if raiser.came:
+            raise _Signalled(raiser.came) from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        raiser.active = False
+        sys.unraisablehook = hook
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 @contextlib.contextmanager
@@ -114,8 +162,9 @@ def quiet_tensorflow(find_devices: bool = True) -> Iterator[None]:
                 tf.config.list_logical_devices()
             yield
         except Exception:
-            caught.seek(0)
-            os.write(kept, caught.read())
+            if not _came():
+                caught.seek(0)
+                os.write(kept, caught.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -213,7 +213,9 @@ def _write_keras(model, folder, samples, notes) -> Iterator[dict[str, Any]]:
         try:
             model.save(file)
             loaded = keras.models.load_model(file, compile=False)
-        except OSError:
+        except OSError as error:
+            # A failing write does not say where.
+            error.filename = error.filename or tempfile.gettempdir()
             raise
         except Exception as error:
             # A user's own layer may raise anything.

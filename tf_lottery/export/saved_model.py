@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import strip_masks
@@ -24,6 +26,10 @@ from tf_lottery.tickets import Ticket
 # Behind the target's name; of a new one, and of the one that it replaces.
 _NEW, _OLD = ".{}.tmp", ".{}.old.tmp"
 _OURS = re.compile(r"\.(\d+)(?:\.old)?\.tmp")
+_FILE_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
+    errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.ENOTDIR,
+)
 
 
 def export_saved_model(
@@ -80,7 +86,8 @@ def replace_saved_model(
     if os.path.lexists(target):
         _remove(old)
     try:
-        model.export(new, verbose=False)
+        with file_errors(target):
+            model.export(new, verbose=False)
         result = check(new)
         with contextlib.suppress(FileNotFoundError):
             os.replace(target, old)
@@ -99,6 +106,24 @@ def replace_saved_model(
         if ours and not _is_running(int(ours[1])):
             _remove(left)
     return result
+
+
+@contextlib.contextmanager
+def file_errors(path: str) -> Iterator[None]:
+    """Raises as an OSError what TensorFlow says of a disk in its own classes.
+
+    Args:
+        path: what is written, for the error.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # Of a full disk and of full memory the class is the same.
+        for number in _FILE_ERRORS:
+            reason = os.strerror(number)
+            if f"; {reason}" in str(error):
+                raise OSError(number, reason, path) from error
+        raise
 
 
 def _is_running(process: int) -> bool:
@@ -128,7 +153,8 @@ def _remove(path: str) -> None:
 def _upload(model: keras.Model, address: str) -> None:
     remove_tree(address)
     with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, verbose=False)
+        with file_errors(folder):
+            model.export(folder, verbose=False)
         files = [f for f in pathlib.Path(folder).rglob("*") if f.is_file()]
         for file in sorted(files, key=lambda f: f.name == "saved_model.pb"):
             name = file.relative_to(folder).as_posix()

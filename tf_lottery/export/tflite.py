@@ -16,6 +16,7 @@ from keras.src.models.functional import Functional
 from tf_lottery.export.flatbuffer import pack
 from tf_lottery.export.flatbuffer import parse
 from tf_lottery.export.runtime import quiet
+from tf_lottery.export.saved_model import file_errors
 from tf_lottery.layers import walk
 
 FORMS = ("float32", "float16", "int8", "full_int8")
@@ -50,6 +51,7 @@ def convert(
         ValueError: an argument is not one of these, or the model is neither
             functional nor Sequential, computes in float16 or bfloat16, or
             holds operations that TFLite lacks.
+        OSError: the folder of temporary files cannot be written.
 
     Example:
         >>> x = keras.Input((2,))
@@ -71,7 +73,8 @@ def convert(
         with quiet(), tempfile.TemporaryDirectory() as folder:
             # The way through the model alone, `from_concrete_functions` with
             # a Keras model, writes a file without weights and says nothing.
-            model.export(folder, verbose=False, input_signature=specs)
+            with file_errors(tempfile.gettempdir()):
+                model.export(folder, verbose=False, input_signature=specs)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
             if form == "full_int8":
                 loops = len(parse(converter.convert()).subgraphs) > 1
@@ -85,6 +88,8 @@ def convert(
                 )
             # Calibrating a loop ends the process, without an exception.
             data = b"" if loops else converter.convert()
+    except OSError:
+        raise
     except Exception as error:
         # The converter raises classes of its own that have no common base.
         raise ValueError(
