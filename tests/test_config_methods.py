@@ -32,3 +32,11 @@ def test_a_structure_is_of_some_methods(options):
         Config(**{"structure": "1x4", **options})
     with pytest.raises(ValueError, match="^`structure` must be N:M"):
         Config(**{**options, "structure": "big"})
+
+
+@pytest.mark.parametrize("method", ["early_bird", "gradual", "rigl"])
+def test_what_is_pruned_while_it_trains_can_be_rewound(method):
+    given = dict(target_sparsity=(0.5,), branches=("rewound",))
+    assert Config(method=method, **given).branches == ("rewound",)
+    with pytest.raises(ValueError, match="^`branches` must be without rew"):
+        Config(method="at_init", **given)

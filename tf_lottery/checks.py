@@ -101,7 +101,12 @@ def check(config: Any) -> None:
             "schedule. Received: retrain=fine_tune. Its last learning rate"
             " is 0; use lr_rewind."
         )
-    if "rewound" in config.branches and config.retrain == "rewind":
+    inside = METHODS[config.method].inside
+    if (
+        "rewound" in config.branches
+        and config.retrain == "rewind"
+        and not inside
+    ):
         raise ValueError(
             "`branches` must be without rewound where every level is "
             "rewound. Received: branches=rewound. It would repeat main."

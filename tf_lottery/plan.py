@@ -219,7 +219,7 @@ class Plan:
         if structure is None or group_shape(structure):
             return ""
         text = "\nWhole blocks are kept: fewer weights, by less than one."
-        if (self.config.method, structure) == ("early_bird", "channel"):
+        if structure == "channel":
             text = (
                 "\nWhat reads a pruned channel is pruned with it: fewer "
                 "weights than these are kept."

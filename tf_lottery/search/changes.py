@@ -11,8 +11,10 @@ import keras
 import numpy as np
 
 from tf_lottery import seeds
+from tf_lottery.graph import effective_mask
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import set_mask
+from tf_lottery.masks import Mask
 from tf_lottery.masks import counts_at_most
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
@@ -20,6 +22,26 @@ from tf_lottery.pruners import Rewirer
 
 # Examples whose gradients decide where a network grows.
 _BATCH = 128
+
+
+def find_mask(pruner: Pruner, context: PruningContext) -> Mask:
+    """Returns the mask that a pruner finds, with whole channels cut off.
+
+    What reads a pruned channel is pruned with it, so that the network can be
+    shrunk to an equal one; it is then sparser than asked for.
+
+    Args:
+        pruner: chooses the weights.
+        context: what it looks at.
+
+    Raises:
+        ValueError: as of the pruner; for channels, also a model that is no
+            graph of layers.
+    """
+    mask = pruner.find_mask(context)
+    if context.structure == "channel":
+        mask = effective_mask(context.model, mask)
+    return mask
 
 
 def prune_to(
@@ -47,7 +69,7 @@ def prune_to(
     keep = counts_at_most(mask, sparsity, scope)
     if keep not in (mask.kept, mask.kept_by_path):
         context = PruningContext(model, keep=keep, **given)
-        set_mask(model, pruner.find_mask(context), optimizer)
+        set_mask(model, find_mask(pruner, context), optimizer)
 
 
 class _Stateless:

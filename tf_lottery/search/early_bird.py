@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from tf_lottery import seeds
-from tf_lottery.graph import effective_mask
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
+from tf_lottery.search.changes import find_mask
 
 
 class EarlyBird:
@@ -24,9 +24,7 @@ class EarlyBird:
     Every `every` steps the mask of the target sparsity is found, but not put
     in place. Where it differs from each of the `window - 1` before by at most
     `tolerance`, the ticket has emerged: that mask is put in place, and stays.
-    At `end_step` it is put in place in any case. With whole channels, what
-    reads a pruned channel is pruned with it, so that the network can be
-    shrunk to an equal one; it is then sparser than asked for.
+    At `end_step` it is put in place in any case.
 
     A mask also settles because little is learned: `learning_rate` says at
     what rate it did.
@@ -128,7 +126,7 @@ class EarlyBird:
             structure=self._structure,
             **self._given,
         )
-        mask = self._pruner.find_mask(context)
+        mask = find_mask(self._pruner, context)
         if len(self._masks) == self._window - 1:
             self.distance = max(
                 mask_distance(mask, old, self._structure)
@@ -137,8 +135,6 @@ class EarlyBird:
         self._masks = [*self._masks, mask][1 - self._window :]
         if self.distance > self._tolerance and step < self._end_step:
             return
-        if self._structure == "channel":
-            mask = effective_mask(model, mask)
         self.emerged = step
         self.learning_rate = float(np.asarray(optimizer.learning_rate))
         set_mask(model, mask, optimizer)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tf_lottery import seeds
+from tf_lottery.graph import Flow
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
@@ -22,6 +23,7 @@ from tf_lottery.pruners import get_rewirer
 from tf_lottery.schedules import PolynomialDecay
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
+from tf_lottery.search.changes import find_mask
 from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.settings import check_search
@@ -80,7 +82,8 @@ def find_at_sparsities(
             rigl.
         scope: what competes, as in `tf_lottery.prune`.
         structure: what stays or goes together, as in `tf_lottery.prune`; of
-            no use to set and rigl.
+            no use to set and rigl. What reads a pruned channel is pruned
+            with it.
         x: inputs for criteria that need data, and for rigl.
         y: their targets.
         loss: `(y, outputs) -> losses`.
@@ -126,6 +129,9 @@ def find_at_sparsities(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
+    if structure == "channel":
+        # That its graph can be read, before anything is trained.
+        Flow(model)
 
     def search() -> Iterator[Ticket]:
         first = dense
@@ -148,7 +154,7 @@ def find_at_sparsities(
         arguments: dict[str, Any] = {}
         start = rewind_step
         if method in ("one_shot", "at_init"):
-            set_mask(model, pruner.find_mask(context))
+            set_mask(model, find_mask(pruner, context))
             if method == "one_shot" and retrain == "rewind":
                 set_state(model, first.rewind)
             start = 0 if retrain == "continue" else start
