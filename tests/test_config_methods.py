@@ -40,3 +40,14 @@ def test_what_is_pruned_while_it_trains_can_be_rewound(method):
     assert Config(method=method, **given).branches == ("rewound",)
     with pytest.raises(ValueError, match="^`branches` must be without rew"):
         Config(method="at_init", **given)
+
+
+@pytest.mark.parametrize("branch", ["inverted", "random_pixels"])
+def test_whole_channels_are_not_chosen_for_controls(branch):
+    given = dict(
+        method="at_init", target_sparsity=(0.5,), criterion="snip",
+        branches=(branch,),
+    )
+    assert Config(structure="1x4", **given)
+    with pytest.raises(ValueError, match="for whole channels"):
+        Config(structure="channel", **given)

@@ -222,6 +222,13 @@ def _check_scored(config: Any) -> None:
             f"Received: branches={','.join(config.branches)}. Use method "
             "one_shot or at_init."
         )
+    if names and config.structure == "channel":
+        raise ValueError(
+            f"`branches` must be without {', '.join(names)} for whole "
+            "channels, with which goes what reads them. Received: "
+            f"branches={','.join(config.branches)}, structure=channel. Use "
+            "reinit, shuffle_mask or random_mask."
+        )
     if names and config.retrain != "rewind":
         raise ValueError(
             f"`retrain` must be rewind for branches {', '.join(names)}, which "

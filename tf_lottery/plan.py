@@ -218,13 +218,12 @@ class Plan:
         structure = self.config.structure
         if structure is None or group_shape(structure):
             return ""
-        text = "\nWhole blocks are kept: fewer weights, by less than one."
         if structure == "channel":
-            text = (
-                "\nWhat reads a pruned channel is pruned with it: fewer "
-                "weights than these are kept."
+            return (
+                "\nWhole channels are pruned, with what reads them: at most "
+                "these weights are kept."
             )
-        return text
+        return "\nWhole blocks are kept: fewer weights, by less than one."
 
     def _parallel_text(self, todo: list[Key]) -> str:
         """What --parallel can gain: a training waits for its parent."""

@@ -13,7 +13,6 @@ from tf_lottery.masks import Mask
 from tf_lottery.pruners import Inverted
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
-from tf_lottery.search import find_mask
 from tf_lottery.tickets import Ticket
 
 
@@ -32,7 +31,7 @@ def inverted(
     keep = ticket.mask.kept_by_path
     # What the ticket keeps nothing of is empty here as well.
     context = dataclasses.replace(context, keep=keep, collapse="allow")
-    return find_mask(Inverted(pruner), context)
+    return Inverted(pruner).find_mask(context)
 
 
 def random_labels(
@@ -53,7 +52,7 @@ def random_labels(
     classes = np.unique(y)
     draws = seeds.generator(seed, "labels").bit_generator.random_raw(len(y))
     y = classes[(draws % len(classes)).astype(int)]
-    return find_mask(pruner, _lenient(context, y=y))
+    return pruner.find_mask(_lenient(context, y=y))
 
 
 def random_pixels(
@@ -72,7 +71,7 @@ def random_pixels(
         pixels = image.reshape(-1, image.shape[-1])
         order = seeds.permutation(len(pixels), seed, "pixels", i)
         x[i] = pixels[order].reshape(image.shape)
-    return find_mask(pruner, _lenient(context, x=x))
+    return pruner.find_mask(_lenient(context, x=x))
 
 
 # With what the search of the ticket prunes by: `(ticket, pruner, context,

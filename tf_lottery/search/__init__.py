@@ -2,7 +2,6 @@
 
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
-from tf_lottery.search.changes import find_mask
 from tf_lottery.search.changes import prune_to
 from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.early_bird import mask_distance
@@ -24,7 +23,6 @@ __all__ = [
     "check_dtypes",
     "check_search",
     "find_at_sparsities",
-    "find_mask",
     "find_tickets",
     "level_seed",
     "mask_distance",

@@ -11,37 +11,16 @@ import keras
 import numpy as np
 
 from tf_lottery import seeds
-from tf_lottery.graph import effective_mask
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import set_mask
-from tf_lottery.masks import Mask
 from tf_lottery.masks import counts_at_most
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import Rewirer
+from tf_lottery.search.channels import find_mask
 
 # Examples whose gradients decide where a network grows.
 _BATCH = 128
-
-
-def find_mask(pruner: Pruner, context: PruningContext) -> Mask:
-    """Returns the mask that a pruner finds, with whole channels cut off.
-
-    What reads a pruned channel is pruned with it, so that the network can be
-    shrunk to an equal one; it is then sparser than asked for.
-
-    Args:
-        pruner: chooses the weights.
-        context: what it looks at.
-
-    Raises:
-        ValueError: as of the pruner; for channels, also a model that is no
-            graph of layers.
-    """
-    mask = pruner.find_mask(context)
-    if context.structure == "channel":
-        mask = effective_mask(context.model, mask)
-    return mask
 
 
 def prune_to(
@@ -69,7 +48,8 @@ def prune_to(
     keep = counts_at_most(mask, sparsity, scope)
     if keep not in (mask.kept, mask.kept_by_path):
         context = PruningContext(model, keep=keep, **given)
-        set_mask(model, find_mask(pruner, context), optimizer)
+        mask = find_mask(pruner, context, sparsity, scope)
+        set_mask(model, mask, optimizer)
 
 
 class _Stateless:

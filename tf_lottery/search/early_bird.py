@@ -15,7 +15,7 @@ from tf_lottery.masks import Mask
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
-from tf_lottery.search.changes import find_mask
+from tf_lottery.search.channels import find_mask
 
 
 class EarlyBird:
@@ -126,7 +126,7 @@ class EarlyBird:
             structure=self._structure,
             **self._given,
         )
-        mask = find_mask(self._pruner, context)
+        mask = find_mask(self._pruner, context, self._sparsity, self._scope)
         if len(self._masks) == self._window - 1:
             self.distance = max(
                 mask_distance(mask, old, self._structure)

@@ -23,7 +23,7 @@ from tf_lottery.pruners import get_rewirer
 from tf_lottery.schedules import PolynomialDecay
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
-from tf_lottery.search.changes import find_mask
+from tf_lottery.search.channels import find_mask
 from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.settings import check_search
@@ -83,7 +83,7 @@ def find_at_sparsities(
         scope: what competes, as in `tf_lottery.prune`.
         structure: what stays or goes together, as in `tf_lottery.prune`; of
             no use to set and rigl. What reads a pruned channel is pruned
-            with it.
+            with it, and counts.
         x: inputs for criteria that need data, and for rigl.
         y: their targets.
         loss: `(y, outputs) -> losses`.
@@ -154,7 +154,7 @@ def find_at_sparsities(
         arguments: dict[str, Any] = {}
         start = rewind_step
         if method in ("one_shot", "at_init"):
-            set_mask(model, find_mask(pruner, context))
+            set_mask(model, find_mask(pruner, context, sparsity, scope))
             if method == "one_shot" and retrain == "rewind":
                 set_state(model, first.rewind)
             start = 0 if retrain == "continue" else start
