@@ -35,6 +35,8 @@ def rows_of(folder):
 @pytest.mark.parametrize("method", TARGETS)
 def test_a_method_from_flags_to_results(method, command, tmp_path):
     flags = [f"--method={method}", *FLAGS, f"--output_dir={tmp_path}"]
+    # Five masks by step 45.
+    flags += ["--prune_every=5it"] * (method == "early_bird")
     done = command(*flags, "--branches=reinit", "--branch_levels=2")
     assert done.status == 0, done.err
     run, rows = rows_of(tmp_path)
@@ -141,7 +143,8 @@ def test_a_structure_from_flags_to_masks(
 ):
     flags = [
         f"--method={method}", *FLAGS, "--scope=global",
-        *["--scope=uniform", "--exclude=output/*"] * (method == "early_bird"),
+        *["--scope=uniform", "--exclude=output/*", "--prune_every=5it"]
+        * (method == "early_bird"),
         f"--structure={structure}", f"--target_sparsity={target}",
         f"--output_dir={tmp_path}",
     ]
@@ -167,7 +170,41 @@ def test_a_structure_from_flags_to_masks(
             long = matrix.T if structure == "4x1" else matrix
             counts = long.reshape(len(long), -1, 4).sum(axis=2)
             assert set(np.unique(counts)) == {0, 4}
-    assert ("pruned at step" in done.err) == (method == "early_bird")
+    assert ("apart, at learning" in done.err) == (method == "early_bird")
+
+
+@pytest.mark.parametrize(
+    "flags, name",
+    [
+        (["--structure=channel"], "exclude"),
+        (["--criterion=bn_scale"], "criterion"),
+        (["--prune_every=10it"], "prune_every"),
+        (["--prune_begin=5it"], "prune_begin"),
+    ],
+)
+def test_what_is_not_for_the_model_is_told_before_any_training(
+    flags, name, command, tmp_path
+):
+    done = command(
+        "--method=early_bird", *FLAGS, "--prune_every=5it", *flags, "--plan",
+        f"--output_dir={tmp_path}",
+    )
+    assert done.status == 1 and len(done.err.splitlines()) == 1
+    assert done.err.startswith(f"Error: `{name}` must ")
+
+
+@pytest.mark.parametrize("method", ["early_bird", "gradual"])
+def test_a_network_that_is_cut_while_it_trains(method, command, tmp_path):
+    flags = [
+        f"--method={method}", *FLAGS, "--scope=global", "--prune_every=5it",
+        "--target_sparsity=0.999", f"--output_dir={tmp_path}",
+    ]
+    done = command(*flags)
+    assert done.status == 1
+    assert ("network that is cut" in done.err) or ("no weight" in done.err)
+    done = command(*flags, "--collapse=allow")
+    assert done.status == 0, done.err
+    assert "an output does not depend on the input" in done.err
 
 
 def test_an_end_before_the_beginning_is_one_line(command, tmp_path):

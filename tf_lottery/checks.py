@@ -190,6 +190,11 @@ def _check_method(config: Any) -> None:
                     "which starts from a random mask and drops small weights. "
                     f"Received: {name}={value}. Use method gradual or at_init."
                 )
+    if config.method != "gradual" and config.prune_begin.count:
+        raise ValueError(
+            f"`prune_begin` must be left out for method {config.method}. "
+            f"Received: prune_begin={config.prune_begin}. It is gradual's."
+        )
     if config.structure is not None:
         groups = group_shape(config.structure)
         kinds = [

@@ -105,7 +105,6 @@ class Experiment:
         parallel.check_parallel(config.parallel)
         models.check_model(config.model)
         models.check_init(config.init)
-        get_pruner(config.criterion)
         train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches, config.criterion)
         self._exported = parse_levels("export", config.export, config.levels)
@@ -125,6 +124,8 @@ class Experiment:
             dense = self._build(0, "init")
             self._model = mask_model(dense, exclude=config.exclude)
         search.check_dtypes(self._model)
+        pruner = get_pruner(config.criterion)
+        search.check_choice(self._model, pruner, config.structure)
         self._identity = assembly.identify(config, dense, start)
         self.run_dir = os.path.join(
             config.output_dir, run_name(self._identity)
@@ -345,9 +346,9 @@ class Experiment:
         self._columns = self._meter.columns
         self._last_step = how["start_step"]
         # A control that is cut says something of its ticket: it is trained.
-        self._guard.check(
-            self._key, stop=branch == MAIN and self.config.collapse == "stop"
-        )
+        stop = branch == MAIN and self.config.collapse == "stop"
+        self._guard.check(self._key, stop=stop)
+        how.update(self._guard.watched(how, self._key, stop))
         fine = self.config.retrain == "fine_tune" and branch == MAIN
         checkpoint = assembly.make_checkpoint(
             self.config,

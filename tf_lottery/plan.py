@@ -15,6 +15,7 @@ from tf_lottery.masks import group_shape
 from tf_lottery.masks import target_counts
 from tf_lottery.methods import METHODS
 from tf_lottery.methods import Method
+from tf_lottery.search import WINDOW
 from tf_lottery.tickets import Key
 
 MAIN = "main"
@@ -63,6 +64,13 @@ class Plan:
                 f"training. Received: prune_begin={begin}, prune_end={end}, "
                 f"prune_every={every}, in steps. Change it earlier or more "
                 "often."
+            )
+        looks = end // every
+        if self.config.method == "early_bird" and looks < WINDOW:
+            raise ValueError(
+                f"`prune_every` must leave {WINDOW} masks to compare by "
+                f"prune_end, step {end}. Received: prune_every={every} steps, "
+                f"so {looks}. Look more often, or train for longer."
             )
         self.kept()
 

@@ -94,10 +94,12 @@ def tell_row(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     least = ">= " if row["early_stop_censored"] else ""
     emerged = ""
     if "emergence_step" in metrics:
+        distance = metrics["emergence_distance"]
+        apart = "too few" if distance is None else f"{distance:.3f} apart"
         emerged = (
-            f"; pruned at step {metrics['emergence_step']:,}, its mask "
-            f"{metrics['emergence_distance']:.3f} from those before, at "
-            f"learning rate {metrics['emergence_learning_rate']:.3g}"
+            f"; pruned at step {metrics['emergence_step']:,}, the last masks "
+            f"{apart}, at learning rate "
+            f"{metrics['emergence_learning_rate']:.3g}"
         )
     return (
         f"{key}: {row['kept_weights']:,} weights "

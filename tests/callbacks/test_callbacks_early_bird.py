@@ -78,3 +78,19 @@ def test_what_is_refused(fit):
     plain.compile("sgd", "mse")
     with pytest.raises(ValueError, match="`model` must have masks"):
         fit(plain, [EarlyBird(0.5)])
+
+
+def test_beside_what_changes_masks_and_for_another_model(make, fit):
+    bird = EarlyBird(0.5, "magnitude", structure=None)
+    stopping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
+    again = EarlyBird(0.8, "magnitude", structure=None)
+    for other in (stopping, again):
+        with pytest.raises(ValueError, match="^`callbacks` must go together"):
+            fit(make(), [bird, other])
+    model = make()
+    fit(model, [bird])
+    fit(model, [bird])
+    with pytest.raises(ValueError, match="hold a new EarlyBird"):
+        fit(make(), [bird])
+    with pytest.raises(ValueError, match="^`exclude` must hold the output"):
+        fit(make(), [EarlyBird(0.5, "magnitude")])

@@ -97,14 +97,21 @@ def test_shared_and_nested():
 )
 def test_a_kernel_without_a_scale_is_refused_by_name(layer):
     scale = isinstance(layer, L.DepthwiseConv2D)
-    model = keras.Sequential(
-        [
-            keras.Input((4, 4, 2)), layer, L.BatchNormalization(scale=scale),
-            L.Dense(2, name="b"),
-        ]
-    )
-    with pytest.raises(ValueError, match="another than bn_scale.*b/kernel"):
-        scores(model, "bn_scale")
+    layers = [
+        keras.Input((4, 4, 2)), layer, L.BatchNormalization(scale=scale),
+        L.Dense(2, name="b"),
+    ]
+    with pytest.raises(ValueError, match="for a model without scales"):
+        scores(keras.Sequential(layers), "bn_scale")
+    ends = [L.Dense(3, name="c"), L.BatchNormalization(), L.Dense(2, name="b")]
+    layers[3:] = ends
+    with pytest.raises(ValueError, match="another than bn_scale.*a/.*b/kern"):
+        scores(keras.Sequential(layers), "bn_scale")
+
+
+def test_scales_that_are_all_the_same_choose_nothing():
+    with pytest.raises(ValueError, match="bn_scale where all scales are the"):
+        scores(network(), "bn_scale")
 
 
 def test_a_subclassed_model_is_refused():

@@ -136,6 +136,9 @@ def test_every_criterion(criterion, structure):
             [model, keras.layers.BatchNormalization()]
         )
     rng = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.gamma.assign(rng.normal(size=layer.gamma.shape))
     data = dict(
         x=rng.normal(size=(4, 6, 6, 4)).astype("float32"),
         y=rng.integers(0, 5, 4),

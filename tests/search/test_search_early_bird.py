@@ -79,6 +79,10 @@ def test_at_the_end_it_prunes_in_any_case():
     change = bird(A, B, A, B, end_step=7)
     assert walk(change, model, keras.optimizers.SGD()) == [2, 4, 6, 7]
     assert change.emerged == 7 and change.distance == 1.0
+    alone = bird(A, end_step=2)
+    alone(line(), keras.optimizers.SGD(), 2)
+    # One mask is compared with none.
+    assert alone.emerged == 2 and alone.distance is None
     assert get_mask(model).kept == 2
 
 

@@ -194,3 +194,31 @@ def test_state_set_between_levels_does_no_harm(make_model, fake_train):
         assert next(search).mask == mask
         state = get_state(model)
         set_state(model, {path: value * 0 for path, value in state.items()})
+
+
+@pytest.mark.parametrize("method", ["early_bird", "gradual"])
+def test_a_train_that_does_not_change_the_mask_is_found(make_model, method):
+    def train(model, *, level, seed, start_step, change=None):
+        return {}
+
+    search = find_at_sparsities(
+        make_model(), train, sparsities=SPARSITIES, method=method, every=1,
+        end_step=9,
+    )
+    assert next(search).level == 0
+    with pytest.raises(RuntimeError, match="^`train` must call `change`"):
+        next(search)
+
+
+def test_what_is_not_for_a_method(make_model, fake_train):
+    for how, name in (
+        (dict(method="set", structure="1x2"), "structure"),
+        (dict(method="gradual", every=0, end_step=5), "every"),
+        (dict(method="rigl", every=6, end_step=5, x=X, y=Y), "every"),
+        (dict(method="one_shot", structure="channel"), "exclude"),
+        (dict(method="one_shot", criterion="bn_scale"), "criterion"),
+    ):
+        with pytest.raises(ValueError, match=f"^`{name}` must "):
+            find_at_sparsities(
+                make_model(), fake_train(), sparsities=SPARSITIES, **how
+            )

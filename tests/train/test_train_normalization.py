@@ -139,6 +139,8 @@ def test_the_l1_penalty_is_on_the_scales_alone(make_net, make_trainer):
         )
         trainer(net, level=0, seed=0)
         ends.append({v.path: np.array(v) for v in net.trainable_variables})
+    with pytest.raises(ValueError, match="^`scale_l1` must be 0 for a model"):
+        make_trainer(make_net(), scale_l1=0.25)
     moved = {k: ends[1][k] - ends[0][k] for k in ends[0]}
     # One step of rate 1/2 along -1/4 sign(gamma).
     shift = np.array([-1, 1, 0, -1, 1]) / 8

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 
@@ -58,6 +59,25 @@ class PathGuard:
         if report.is_cut or report.empty or report.dead_units:
             self._notice(f"{who}: {report}.")
 
+    def watched(
+        self, how: Mapping[str, Any], who: object, stop: bool
+    ) -> dict[str, Any]:
+        """Returns what looks at the mask after each change in a training.
+
+        Args:
+            how: arguments of a training, with a `change` or without.
+            who: as in `check`.
+            stop: as in `check`.
+
+        Returns:
+            `{"change": ...}` in place of the one given, or nothing. A network
+            that is cut is refused at once, and named as by `check` when the
+            last change has been made.
+        """
+        if "change" not in how:
+            return {}
+        return {"change": _Watched(self, how["change"], who, stop)}
+
     def effective_density(self, mask: Mask) -> float | None:
         """Returns the fraction of the prunable weights kept and on a path.
 
@@ -70,6 +90,11 @@ class PathGuard:
         report = self._report(mask)
         return None if report is None else report.effective_density
 
+    def is_cut(self) -> bool:
+        """Whether the model's output does not depend on its input, if known."""
+        report = self._report(get_mask(self._model))
+        return report is not None and report.is_cut
+
     def _report(self, mask: Mask) -> PathReport | None:
         if self._flow is None:
             return None
@@ -77,3 +102,24 @@ class PathGuard:
         if self._last is None or self._last.kept_mask != mask:
             self._last = report_of(self._flow, mask)
         return self._last
+
+
+class _Watched:
+    """A change of the mask, after which the guard looks at it."""
+
+    def __init__(self, guard: PathGuard, change: Any, who: object, stop: bool):
+        self._guard = guard
+        self._change = change
+        self._who = who
+        self._stop = stop
+        self.next = change.next
+        self.state = change.state
+        self.restore = change.restore
+
+    def __call__(
+        self, model: keras.Model, optimizer: Any, step: int
+    ) -> None:
+        self._change(model, optimizer, step)
+        last = self.next(step + 1) is None
+        if last or (self._stop and self._guard.is_cut()):
+            self._guard.check(self._who, stop=self._stop)

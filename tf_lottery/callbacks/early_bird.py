@@ -8,7 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_lottery.callbacks.beside import refuse_beside
 from tf_lottery.callbacks.beside import require_masked
+from tf_lottery.callbacks.gradual import GradualPruning
+from tf_lottery.callbacks.lottery import LotteryTicket
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.masks import check_target
@@ -16,6 +19,7 @@ from tf_lottery.masks import structured_sparsity
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import get_pruner
 from tf_lottery.search import EarlyBird as Search
+from tf_lottery.search import check_choice
 
 
 class EarlyBird(keras.callbacks.Callback):
@@ -65,8 +69,9 @@ class EarlyBird(keras.callbacks.Callback):
         >>> model = mask_model(keras.Model(x, y), exclude="out/*")
         >>> model.compile("sgd", "mse")
         >>> bird = EarlyBird(0.3)
+        >>> data = np.random.default_rng(0).normal(size=(12, 9))
         >>> history = model.fit(
-        ...     np.ones((12, 4)), np.ones((12, 5)), epochs=6, verbose=0,
+        ...     data[:, :4], data[:, 4:], epochs=6, verbose=0,
         ...     callbacks=[bird])
         >>> bird.epoch, bool(history.history["sparsity"][-1] > 0.29)
         (4, True)
@@ -97,6 +102,8 @@ class EarlyBird(keras.callbacks.Callback):
         sparsity = structured_sparsity(sparsity, structure)
         check_target(sparsity, scope, collapse)
         self.stop = stop
+        self._pruner, self._structure = pruner, structure
+        self._seen: keras.Model | None = None
         self.epoch: int | None = None
         self.distances: list[float] = []
         self._search = Search(
@@ -111,7 +118,22 @@ class EarlyBird(keras.callbacks.Callback):
         return self._search.learning_rate
 
     def on_train_begin(self, logs=None):
-        require_masked(self, is_masked(self.model))
+        model = self.model
+        require_masked(self, is_masked(model))
+        refuse_beside(
+            self,
+            _changes_masks,
+            "It would change the mask too, or bring a denser one back: let "
+            "EarlyStopping not restore the best weights, and prune by one.",
+        )
+        if self._seen not in (None, model):
+            raise ValueError(
+                "`callbacks` must hold a new EarlyBird for another model. "
+                f"Received: one that has seen {self._seen.name!r}, for "
+                f"{model.name!r}. Make another."
+            )
+        self._seen = model
+        check_choice(model, self._pruner, self._structure)
 
     def on_epoch_end(self, epoch, logs=None):
         # Under JAX reading `self.model` brings its state up to date.
@@ -119,19 +141,29 @@ class EarlyBird(keras.callbacks.Callback):
         if self.epoch is None:
             step = int(np.asarray(model.optimizer.iterations))
             self._search(model, model.optimizer, step)
-            if self._search.distance < 1:
+            if self._search.distance is not None:
                 self.distances.append(self._search.distance)
             if self._search.emerged is not None:
                 self.epoch = epoch
                 model.stop_training = model.stop_training or self.stop
         if logs is not None:
-            logs["mask_distance"] = self._search.distance
+            logs["mask_distance"] = _number(self._search.distance)
             logs["sparsity"] = get_mask(model).sparsity
 
     def on_train_end(self, logs=None):
         if self.epoch is None and (self.params or {}).get("verbose"):
             print(
                 "EarlyBird: no ticket emerged; the masks of the last epochs "
-                f"are {self._search.distance:.2f} apart. Train on, or allow a "
-                "larger tolerance."
+                f"are {_number(self._search.distance):.2f} apart. Train on, "
+                "or allow a larger tolerance."
             )
+
+
+def _number(distance: float | None) -> float:
+    return 1.0 if distance is None else distance
+
+
+def _changes_masks(callback):
+    if isinstance(callback, keras.callbacks.EarlyStopping):
+        return callback.restore_best_weights
+    return isinstance(callback, (EarlyBird, GradualPruning, LotteryTicket))

@@ -129,6 +129,14 @@ class Flow:
         """
         return not all(_any(live[i]) for i in self._ends)
 
+    def misses(self, live: list[tf.Tensor]) -> bool:
+        """Whether some entry of an output does not depend on the input.
+
+        Args:
+            live: what `reached` returned.
+        """
+        return any(not tf.reduce_all(live[i] > 0) for i in self._ends)
+
     def ends(self, live: list[tf.Tensor]) -> list[str]:
         """Returns the paths of the kernels that the input goes no further than.
 

@@ -129,6 +129,13 @@ class Pruner:
             "array of scores per kernel."
         )
 
+    def check_model(self, model: keras.Model) -> None:
+        """Raises ValueError for a masked model that it cannot score.
+
+        Args:
+            model: masked, before anything is trained.
+        """
+
     def find_mask(self, context: PruningContext) -> Mask:
         """Returns the mask of the `context.keep` best-scored weights."""
         require(context, *self.needs)

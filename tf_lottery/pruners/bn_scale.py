@@ -48,24 +48,43 @@ class BatchNormScale(Pruner):
         "Drawing Early-Bird Tickets", 2020, arXiv:1909.11957.
     """
 
+    def check_model(self, model: keras.Model) -> None:
+        """Raises ValueError where a kernel has no such scale."""
+        found = {path for path, _ in _normalized(model)}
+        missing = [path for path in masked_kernels(model) if path not in found]
+        if missing and not found:
+            raise ValueError(
+                "`criterion` must be another than bn_scale for a model without"
+                " scales. Received: no kernel is followed by a "
+                "BatchNormalization with a scale. Use for example magnitude."
+            )
+        if missing:
+            raise ValueError(
+                "`criterion` must be another than bn_scale for kernels that no"
+                " BatchNormalization with a scale follows. Received: "
+                f"{', '.join(missing)}. Exclude them, with exclude="
+                f"{','.join(missing)!r}."
+            )
+
     def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
         """Returns `|gamma_c| / n_c`, of n_c kept weights in channel c.
 
         Raises:
-            ValueError: no BatchNormalization follows a kernel, or the model
-                is no graph of layers.
+            ValueError: no BatchNormalization follows a kernel, all scales are
+                the same, or the model is no graph of layers.
         """
+        self.check_model(context.model)
         mask = context.mask
         scales: dict[str, np.ndarray] = {}
         for path, layer in _normalized(context.model):
             scale = np.abs(np.asarray(read(layer.gamma), "float64"))
             scales[path] = scales.get(path, 0) + scale
-        if missing := [path for path in mask if path not in scales]:
+        every = np.concatenate(list(scales.values()))
+        if every.size > 1 and np.ptp(every) == 0:
             raise ValueError(
-                "`criterion` must be another than bn_scale for kernels that no"
-                " BatchNormalization with a scale follows. Received: "
-                f"{', '.join(missing)}. Exclude them, with exclude="
-                f"{missing[0]!r} for example."
+                "`criterion` must be another than bn_scale where all scales "
+                f"are the same. Received: {every.size} scales of {every[0]:g}."
+                " Train the network first."
             )
         result = {}
         for path, keep in mask.items():

@@ -3,6 +3,8 @@
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
 from tf_lottery.search.changes import prune_to
+from tf_lottery.search.channels import check_choice
+from tf_lottery.search.early_bird import WINDOW
 from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.early_bird import mask_distance
 from tf_lottery.search.imp import find_tickets
@@ -20,6 +22,8 @@ __all__ = [
     "Gradual",
     "RETRAIN",
     "Rewiring",
+    "WINDOW",
+    "check_choice",
     "check_dtypes",
     "check_search",
     "find_at_sparsities",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
+import numpy as np
+
 from tf_lottery.graph import Flow
 from tf_lottery.graph import report_of
+from tf_lottery.layers import get_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import counts_at_most
@@ -68,3 +72,35 @@ def find_mask(
     if collapse == "stop":
         check_emptied(best.kept_by_path, before.kept_by_path)
     return best
+
+
+def check_choice(
+    model: keras.Model, pruner: Pruner, structure: str | None
+) -> None:
+    """Checks that a criterion and a structure are for a model.
+
+    Args:
+        model: masked.
+        pruner: chooses the weights.
+        structure: as in `find_at_sparsities`.
+
+    Raises:
+        ValueError: the pruner cannot score it; or whole channels are to go of
+            a model that is no graph of layers, or of which a masked kernel's
+            channel is an output, such as a class.
+    """
+    pruner.check_model(model)
+    if structure != "channel":
+        return
+    flow, mask = Flow(model), get_mask(model)
+    for path, keep in mask.items():
+        if keep.shape[-1] < 2:
+            continue
+        without = np.array(keep)
+        without[..., 0] = False
+        if flow.misses(flow.reached({**mask, path: without})):
+            raise ValueError(
+                "`exclude` must hold the output layer where whole channels "
+                f"are pruned. Received: {path} among the masks, whose channels"
+                f" are the model's outputs. Add {path} to exclude."
+            )

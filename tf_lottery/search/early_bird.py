@@ -17,6 +17,9 @@ from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.search.channels import find_mask
 
+# Masks that must agree, as in the paper.
+WINDOW = 5
+
 
 class EarlyBird:
     """Prunes a network that trains, once the mask to prune it by is stable.
@@ -47,8 +50,8 @@ class EarlyBird:
 
     Attributes:
         emerged: step at which it pruned; None before.
-        distance: the largest between the masks of then; 1 while there are too
-            few.
+        distance: the largest between the masks of then; None while there are
+            too few.
         learning_rate: of the step before.
 
     Reference:
@@ -66,7 +69,7 @@ class EarlyBird:
         structure: str | None = None,
         every: int,
         end_step: int,
-        window: int = 5,
+        window: int = WINDOW,
         tolerance: float = 0.1,
         collapse: str = "stop",
         seed: int = 0,
@@ -95,7 +98,7 @@ class EarlyBird:
         self._given = dict(given or {})
         self._masks: list[Mask] = []
         self.emerged: int | None = None
-        self.distance = 1.0
+        self.distance: float | None = None
         self.learning_rate = 0.0
 
     def next(self, step: int) -> int | None:
@@ -133,7 +136,8 @@ class EarlyBird:
                 for old in self._masks
             )
         self._masks = [*self._masks, mask][1 - self._window :]
-        if self.distance > self._tolerance and step < self._end_step:
+        apart = self.distance is None or self.distance > self._tolerance
+        if apart and step < self._end_step:
             return
         self.emerged = step
         self.learning_rate = float(np.asarray(optimizer.learning_rate))
@@ -156,7 +160,8 @@ class EarlyBird:
             for path, keep in mask.items()
         }
         emerged = -1 if self.emerged is None else self.emerged
-        numbers = [emerged, self.distance, self.learning_rate]
+        distance = np.nan if self.distance is None else self.distance
+        numbers = [emerged, distance, self.learning_rate]
         return {"numbers": np.array(numbers, "float64"), **kept}
 
     def restore(
@@ -168,9 +173,8 @@ class EarlyBird:
             state: arrays by name.
             model: the model then.
         """
-        emerged, self.distance, self.learning_rate = map(
-            float, state["numbers"]
-        )
+        emerged, distance, self.learning_rate = map(float, state["numbers"])
+        self.distance = None if np.isnan(distance) else distance
         self.emerged = None if emerged < 0 else int(emerged)
         shapes = get_mask(model).shapes
         number = (len(state) - 1) // len(shapes)

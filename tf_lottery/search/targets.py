@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tf_lottery import seeds
-from tf_lottery.graph import Flow
+from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
@@ -23,6 +23,7 @@ from tf_lottery.pruners import get_rewirer
 from tf_lottery.schedules import PolynomialDecay
 from tf_lottery.search.changes import Gradual
 from tf_lottery.search.changes import Rewiring
+from tf_lottery.search.channels import check_choice
 from tf_lottery.search.channels import find_mask
 from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.imp import find_tickets
@@ -104,7 +105,9 @@ def find_at_sparsities(
         An iterator that trains a level when asked for its `Ticket`.
 
     Raises:
-        ValueError: an unknown name, or a sparsity that empties a kernel.
+        ValueError: an unknown name, a sparsity that empties a kernel, or a
+            model that the criterion or the structure is not for.
+        RuntimeError: `train` did not call `change`.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, section 2 (one-shot); Lee
@@ -129,9 +132,19 @@ def find_at_sparsities(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
-    if structure == "channel":
-        # That its graph can be read, before anything is trained.
-        Flow(model)
+    if METHODS[method].rewires and structure is not None:
+        raise ValueError(
+            f"`structure` must be None for method {method}. Received: "
+            f"structure={structure!r}. Single weights are dropped and grown."
+        )
+    if METHODS[method].inside and not 0 < every <= end_step:
+        raise ValueError(
+            "`every` must be at least one step, and at most end_step. "
+            f"Received: every={every}, end_step={end_step}. Three quarters of "
+            "the training are usual for end_step."
+        )
+    # Before anything is trained.
+    check_choice(model, pruner, structure)
 
     def search() -> Iterator[Ticket]:
         first = dense
@@ -183,6 +196,14 @@ def find_at_sparsities(
             model, level=level, seed=level_seed(seed, level),
             start_step=start, **arguments,
         )
+        most = context.keep
+        most = most if isinstance(most, int) else sum(most.values())
+        if "change" in arguments and get_mask(model).kept > most:
+            raise RuntimeError(
+                "`train` must call `change` at the steps that it names. "
+                f"Received: a network of {get_mask(model).kept:,} weights for "
+                f"{most:,}. Train for more than end_step steps, and call it."
+            )
         if method == "early_bird":
             metrics = {**(metrics or {}), **arguments["change"].metrics}
         return Ticket.of(

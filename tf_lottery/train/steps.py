@@ -75,6 +75,11 @@ def compile_steps(
         for layer in walk(model)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.scale
     }
+    if scale_l1 and not scales:
+        raise ValueError(
+            "`scale_l1` must be 0 for a model without scales of "
+            f"BatchNormalization. Received: scale_l1={scale_l1}. Leave it out."
+        )
     shrinks = [scale_l1 / replicas * (id(w) in scales) for w in weights]
     statistics = _statistics(model)
     # XLA fuses the operations of Keras' normalisation by itself.
