@@ -57,13 +57,13 @@ class Plan:
                 " to an earlier step."
             )
         begin, end, every = self.change_steps
-        if self._method.inside and not begin < end <= self.train_steps:
+        if self._method.inside and not begin < end < self.train_steps:
             raise ValueError(
                 "`prune_end` must leave a change of the mask after "
-                f"prune_begin and within the {self.train_steps} steps of "
-                f"training. Received: prune_begin={begin}, prune_end={end}, "
-                f"prune_every={every}, in steps. Change it earlier or more "
-                "often."
+                f"prune_begin and before the {self.train_steps} steps of "
+                f"training end. Received: prune_begin={begin}, "
+                f"prune_end={end}, prune_every={every}, in steps. Change "
+                "it earlier or more often."
             )
         looks = end // every
         if self.config.method == "early_bird" and looks < WINDOW:

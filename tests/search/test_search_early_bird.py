@@ -38,9 +38,9 @@ def line(units=4):
 A, B = [4, 3, 2, 1], [1, 2, 3, 4]
 
 
-def bird(*orders, **options):
+def bird(*orders, sparsity=0.5, **options):
     options = {"every": 2, "end_step": 20, "window": 3, **options}
-    return EarlyBird(Scripted(*orders), 0.5, **options)
+    return EarlyBird(Scripted(*orders), sparsity, **options)
 
 
 def walk(change, model, optimizer):
@@ -105,6 +105,40 @@ def test_it_goes_on_from_its_state(cut):
     again = bird()
     again.restore(second.state(), model)
     assert again.metrics == whole.metrics and again.next(13) is None
+
+
+def test_slots_are_cleared_and_a_second_training_is_taken_up():
+    model = line()
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    slot = next(v for v in optimizer.variables if v.shape == (1, 4))
+    slot.assign([[1.0, 1.0, 1.0, 1.0]])
+    bird(A, end_step=2)(model, optimizer, 2)
+    assert np.asarray(slot).tolist() == [[1, 1, 0, 0]]
+    mask = get_mask(model)
+    # Pruned already, and by more than another is to prune.
+    again = EarlyBird(Scripted(A), 0.25, every=1, end_step=1)
+    again(model, optimizer, 1)
+    assert get_mask(model) == mask
+
+
+def test_a_look_at_an_empty_mask_neither_ends_training_nor_agrees():
+    def looks(collapse):
+        change = bird(
+            A, A, A, A, sparsity=0.99, end_step=8, collapse=collapse
+        )
+        model = line()
+        for step in (2, 4, 6):
+            change(model, keras.optimizers.SGD(), step)
+        assert change.emerged is None and get_mask(model).density == 1
+        return change, model
+
+    change, model = looks("stop")
+    with pytest.raises(ValueError, match="^`collapse` must be"):
+        change(model, keras.optimizers.SGD(), 8)
+    change, model = looks("allow")
+    change(model, keras.optimizers.SGD(), 8)
+    assert get_mask(model).kept == 0
 
 
 def test_distances_by_hand():

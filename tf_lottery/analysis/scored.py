@@ -49,6 +49,11 @@ def random_labels(
         the Jackpot", 2020, arXiv:2009.11094, section 3.
     """
     y = np.asarray(context.y)
+    if y.ndim != 1:
+        raise ValueError(
+            "`branches` must be without random_labels for labels that are no "
+            f"class numbers. Received: labels of shape {y.shape}. Leave it out."
+        )
     classes = np.unique(y)
     draws = seeds.generator(seed, "labels").bit_generator.random_raw(len(y))
     y = classes[(draws % len(classes)).astype(int)]
@@ -67,6 +72,11 @@ def random_pixels(
         Su et al., 2020, arXiv:2009.11094, section 3.
     """
     x = np.array(context.x)
+    if x.ndim < 3:
+        raise ValueError(
+            "`branches` must be without random_pixels for examples that are no"
+            f" images. Received: examples of shape {x.shape}. Leave it out."
+        )
     for i, image in enumerate(x):
         pixels = image.reshape(-1, image.shape[-1])
         order = seeds.permutation(len(pixels), seed, "pixels", i)

@@ -12,6 +12,7 @@ from tf_lottery.callbacks.beside import refuse_beside
 from tf_lottery.callbacks.beside import require_masked
 from tf_lottery.callbacks.gradual import GradualPruning
 from tf_lottery.callbacks.lottery import LotteryTicket
+from tf_lottery.callbacks.rewiring import DynamicSparseTraining
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.masks import check_target
@@ -166,4 +167,5 @@ def _number(distance: float | None) -> float:
 def _changes_masks(callback):
     if isinstance(callback, keras.callbacks.EarlyStopping):
         return callback.restore_best_weights
-    return isinstance(callback, (EarlyBird, GradualPruning, LotteryTicket))
+    kinds = (EarlyBird, DynamicSparseTraining, GradualPruning, LotteryTicket)
+    return isinstance(callback, kinds)

@@ -92,6 +92,12 @@ def check_choice(
     pruner.check_model(model)
     if structure != "channel":
         return
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`structure` must be another than channel on Keras backend "
+            f"{keras.backend.backend()}. Received: structure='channel'. What "
+            "reads a channel is found with TensorFlow: use that backend."
+        )
     flow, mask = Flow(model), get_mask(model)
     for path, keep in mask.items():
         if keep.shape[-1] < 2:

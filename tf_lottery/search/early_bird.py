@@ -12,6 +12,9 @@ from tf_lottery import seeds
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
+from tf_lottery.masks import check_emptied
+from tf_lottery.masks import check_target
+from tf_lottery.masks import structured_sparsity
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
@@ -28,6 +31,11 @@ class EarlyBird:
     in place. Where it differs from each of the `window - 1` before by at most
     `tolerance`, the ticket has emerged: that mask is put in place, and stays.
     At `end_step` it is put in place in any case.
+
+    The paper's target is a fraction of the channels, by a sort of all
+    |gamma|, and it compares masks of channels without what reads them. Here
+    it is one of the weights, as everywhere, and masks are compared as they
+    would be put in place.
 
     A mask also settles because little is learned: `learning_rate` says at
     what rate it did.
@@ -46,13 +54,14 @@ class EarlyBird:
         given: parts of the `PruningContext` for the criterion.
 
     Raises:
-        ValueError: `window` is below 2, or `tolerance` not in [0, 1).
+        ValueError: `window` is below 2, `tolerance` not in [0, 1), or a
+            sparsity, structure, scope or collapse that there is not.
 
     Attributes:
         emerged: step at which it pruned; None before.
         distance: the largest between the masks of then; None while there are
             too few.
-        learning_rate: of the step before.
+        learning_rate: that the optimizer had then.
 
     Reference:
         You et al., "Drawing Early-Bird Tickets: Towards More Efficient
@@ -85,6 +94,7 @@ class EarlyBird:
                 "`tolerance` must be in [0, 1). Received: "
                 f"tolerance={tolerance!r}. The paper takes 0.1."
             )
+        check_target(structured_sparsity(sparsity, structure), scope, collapse)
         self._pruner = pruner
         self._sparsity = sparsity
         self._scope = scope
@@ -119,13 +129,19 @@ class EarlyBird:
             step: at which it is due.
         """
         before = get_mask(model)
+        keep: Any = before.kept_by_path
+        # A training that is taken up again may have been pruned before.
+        if before.sparsity < self._sparsity:
+            keep = target_counts(
+                before, self._sparsity, self._scope, self._structure
+            )
+        stop = self._collapse == "stop"
         context = PruningContext(
             model,
-            keep=target_counts(
-                before, self._sparsity, self._scope, self._structure
-            ),
+            keep=keep,
             seed=seeds.derive(self._seed, "early_bird", step),
-            collapse=self._collapse,
+            # Of a mask that is only looked at nothing need be said.
+            collapse="allow" if stop else self._collapse,
             structure=self._structure,
             **self._given,
         )
@@ -137,8 +153,12 @@ class EarlyBird:
             )
         self._masks = [*self._masks, mask][1 - self._window :]
         apart = self.distance is None or self.distance > self._tolerance
-        if apart and step < self._end_step:
+        # Networks without weights are all alike.
+        if (apart or not mask.kept) and step < self._end_step:
             return
+        if stop:
+            check_emptied(mask.kept_by_path, before.kept_by_path)
+        self._masks = []
         self.emerged = step
         self.learning_rate = float(np.asarray(optimizer.learning_rate))
         set_mask(model, mask, optimizer)

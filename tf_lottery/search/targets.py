@@ -196,13 +196,11 @@ def find_at_sparsities(
             model, level=level, seed=level_seed(seed, level),
             start_step=start, **arguments,
         )
-        most = context.keep
-        most = most if isinstance(most, int) else sum(most.values())
-        if "change" in arguments and get_mask(model).kept > most:
+        if "change" in arguments and get_mask(model).sparsity == 0:
             raise RuntimeError(
                 "`train` must call `change` at the steps that it names. "
-                f"Received: a network of {get_mask(model).kept:,} weights for "
-                f"{most:,}. Train for more than end_step steps, and call it."
+                "Received: a network that is dense still. Train for more than "
+                f"end_step={end_step} steps, and call it."
             )
         if method == "early_bird":
             metrics = {**(metrics or {}), **arguments["change"].metrics}
