@@ -60,7 +60,7 @@ def replace_file(
         os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None:
             # A failing write does not say where.
-            error.filename = str(target)
+            error.filename = error.filename or str(target)
         raise
