@@ -181,15 +181,12 @@ def _check_method(config: Any) -> None:
             f"changes from the beginning on. Received: rewind={config.rewind}."
             " Leave it out."
         )
-    if method.rewires:
-        defaults = {"criterion": "magnitude", "prune_begin": Step(0)}
-        for name, default in defaults.items():
-            if (value := getattr(config, name)) != default:
-                raise ValueError(
-                    f"`{name}` must be left out for method {config.method}, "
-                    "which starts from a random mask and drops small weights. "
-                    f"Received: {name}={value}. Use method gradual or at_init."
-                )
+    if method.rewires and config.criterion != "magnitude":
+        raise ValueError(
+            f"`criterion` must be left out for method {config.method}, which "
+            "starts from a random mask and drops small weights. Received: "
+            f"criterion={config.criterion}. Use method gradual or at_init."
+        )
     if config.method != "gradual" and config.prune_begin.count:
         raise ValueError(
             f"`prune_begin` must be left out for method {config.method}. "

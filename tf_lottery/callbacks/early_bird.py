@@ -15,8 +15,6 @@ from tf_lottery.callbacks.lottery import LotteryTicket
 from tf_lottery.callbacks.rewiring import DynamicSparseTraining
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
-from tf_lottery.masks import check_target
-from tf_lottery.masks import structured_sparsity
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import get_pruner
 from tf_lottery.search import EarlyBird as Search
@@ -36,7 +34,8 @@ class EarlyBird(keras.callbacks.Callback):
     `BatchNormalization(gamma_regularizer=keras.regularizers.L1(1e-4))`.
 
     Args:
-        sparsity: fraction of the prunable weights to be zero, in [0, 1).
+        sparsity: fraction of the prunable weights to be zero, in [0, 1); None
+            where the structure fixes it.
         criterion: a name in `PRUNERS`, or a `Pruner`; another than
             `"bn_scale"` needs no BatchNormalization.
         structure: as in `tf_lottery.prune`; None for single weights.
@@ -84,7 +83,7 @@ class EarlyBird(keras.callbacks.Callback):
 
     def __init__(
         self,
-        sparsity: float,
+        sparsity: float | None,
         criterion: str | Pruner = "bn_scale",
         *,
         structure: str | None = "channel",
@@ -100,8 +99,6 @@ class EarlyBird(keras.callbacks.Callback):
         super().__init__()
         given = {k: v for k, v in (("x", x), ("y", y)) if v is not None}
         pruner = get_pruner(criterion, ("loss", *given))
-        sparsity = structured_sparsity(sparsity, structure)
-        check_target(sparsity, scope, collapse)
         self.stop = stop
         self._pruner, self._structure = pruner, structure
         self._seen: keras.Model | None = None

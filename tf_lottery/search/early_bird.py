@@ -42,7 +42,8 @@ class EarlyBird:
 
     Args:
         pruner: chooses the weights; the paper's is `"bn_scale"`.
-        sparsity: fraction of the prunable weights to be zero, in [0, 1).
+        sparsity: fraction of the prunable weights to be zero, in [0, 1); None
+            where the structure fixes it.
         scope: as in `target_counts`.
         structure: as in `select`; the paper's is `"channel"`.
         every: steps between two masks; the paper's is an epoch.
@@ -72,7 +73,7 @@ class EarlyBird:
     def __init__(
         self,
         pruner: Pruner,
-        sparsity: float,
+        sparsity: float | None,
         *,
         scope: str = "global",
         structure: str | None = None,
@@ -94,7 +95,8 @@ class EarlyBird:
                 "`tolerance` must be in [0, 1). Received: "
                 f"tolerance={tolerance!r}. The paper takes 0.1."
             )
-        check_target(structured_sparsity(sparsity, structure), scope, collapse)
+        sparsity = structured_sparsity(sparsity, structure)
+        check_target(sparsity, scope, collapse)
         self._pruner = pruner
         self._sparsity = sparsity
         self._scope = scope
