@@ -94,3 +94,17 @@ def test_beside_what_changes_masks_and_for_another_model(make, fit):
         fit(make(), [bird])
     with pytest.raises(ValueError, match="^`exclude` must hold the output"):
         fit(make(), [EarlyBird(0.5, "magnitude")])
+
+
+def test_a_stop_that_another_asked_for_is_kept(make, fit):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    bird = EarlyBird(
+        0.5, "magnitude", structure=None, window=2, tolerance=0.9
+    )
+    model = make()
+    fit(model, [bird])
+    history = fit(model, [Stop(), bird], epochs=5)
+    assert bird.epoch == 0 and len(history.epoch) == 1

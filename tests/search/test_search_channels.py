@@ -62,6 +62,19 @@ def test_by_hand():
     assert mask.kept == 22
 
 
+def test_what_the_target_alone_would_empty_need_not_be():
+    """By their own weights A and B fill the count, and the head goes."""
+    model = chain(3, 1)
+    kernel = np.ones((10, 3)) * [3, 1, 2]
+    # Channels of 30, 20, 10; the head's three weights are worth 15.
+    layers = model.get_layer("d0"), model.get_layer("d1")
+    layers[0].set_weights([kernel, np.zeros(3), np.ones_like(kernel)])
+    head = [np.full((3, 1), 5.0), np.zeros(1), np.ones((3, 1))]
+    layers[1].set_weights(head)
+    mask = found(model, 1 / 3)
+    assert mask.kept == 22 and mask["d1/kernel"].sum() == 2
+
+
 def test_other_structures_are_the_pruners():
     model = chain(20, 20)
     mask = found(model, 0.5, structure="1x4")

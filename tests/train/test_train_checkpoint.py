@@ -118,7 +118,7 @@ class Moving:
 
 
 @pytest.mark.parametrize("calls", [2, 5, 6])
-def test_masks_that_changed_come_back(trainer, checkpoint, calls):
+def test_masks_that_changed_come_back(trainer, checkpoint, calls, notices):
     def complete(**how):
         # As a new process finds it: with the mask that training begins with.
         tf_lottery.set_mask(trainer.model, trainer.mask)
@@ -138,6 +138,8 @@ def test_masks_that_changed_come_back(trainer, checkpoint, calls):
     assert same([state], [again]) and rows == rows_again
     assert tf_lottery.get_mask(trainer.model) == mask
     assert trainer.changes == changes
+    # It did go on, though a change remembered less when training began.
+    assert not any("not used" in text for text in notices)
     # What a change remembers comes back too.
     assert trainer.moving.seen == [6, 12]
 

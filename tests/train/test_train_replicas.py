@@ -159,3 +159,20 @@ def test_weights_of_a_frozen_layer_are_no_statistics(make_net):
     model.get_layer("hidden").trainable = False
     names = [v.name for v in _statistics(model)]
     assert names == ["moving_mean", "moving_variance"]
+
+
+def test_replicas_share_the_penalty_on_the_scales(
+    strategy, make_net, make_trainer
+):
+    ends = []
+    for l1 in (0.0, 0.25):
+        with strategy.scope():
+            model = make_net(keras.layers.BatchNormalization(name="bn"))
+        trainer = make_trainer(
+            model, steps=1, rate=0.5, momentum=0.0, scale_l1=l1,
+            strategy=strategy,
+        )
+        trainer(model, level=0, seed=0)
+        ends.append(np.array(model.get_layer("bn").gamma))
+    # One step of rate 1/2 along -1/4, not along -1/4 of each replica.
+    assert np.allclose(ends[1] - ends[0], -1 / 8, atol=1e-6)
