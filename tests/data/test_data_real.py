@@ -8,6 +8,8 @@ import pytest
 from tf_lottery.data import load
 
 
+# Real data, read whole: for time.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "channel_mean", "sizes"),
     [

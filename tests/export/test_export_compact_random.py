@@ -118,7 +118,9 @@ def test_random_networks(network, sparsity, channels):
     assert removed or not (channels or sparsity > 0.9)
 
 
-@pytest.mark.parametrize("name", ["resnet_20", "vgg_16"])
+@pytest.mark.parametrize(
+    "name", ["resnet_20", pytest.param("vgg_16", marks=pytest.mark.slow)]
+)
 def test_channels_of_published_networks(name):
     rng = np.random.default_rng(0)
     model = build_model(name, (32, 32, 3), 10, seed=0)

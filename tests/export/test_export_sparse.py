@@ -301,7 +301,13 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("name, shape", SIZES)
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (case[0] == "conv_4"))
+        for case in SIZES
+    ],
+)
 def test_published_sizes(name, shape):
     model = build_model(name, shape, 10, seed=0)
     x = inputs_of(model, 4)
