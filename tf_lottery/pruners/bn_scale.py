@@ -106,7 +106,7 @@ def _normalized(
             f"{type(model).__name__}. Its layers' order cannot be read."
         )
     paths = {id(raw): k for k, (raw, _) in masked_kernels(model).items()}
-    found = []
+    found: list[tuple[str, keras.layers.BatchNormalization]] = []
 
     def call(node: Any, given: list) -> list:
         layer = node.operation

@@ -240,7 +240,7 @@ def mask_distance(
         pair = [np.asarray(m[path]) for m in (one, other)]
         if structure == "channel":
             axes = tuple(range(keep.ndim - 1))
-            pair = [m.any(axis=axes) for m in pair]
+            pair = [np.asarray(m.any(axis=axes)) for m in pair]
         differ += int((pair[0] != pair[1]).sum())
         kept += int(pair[0].sum()) + int(pair[1].sum())
         size += pair[0].size
