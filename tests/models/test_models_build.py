@@ -220,3 +220,18 @@ def test_an_outer_name_scope_does_not_enter_the_paths():
         model = build_model("lenet_300_100", (8, 8, 1), 10, seed=0)
         assert keras.layers.Dense(1).name.startswith("dense")
     assert model.trainable_variables[0].path == "dense_1/kernel"
+
+
+def test_signed_kaiming_constant_is_one_magnitude_with_random_signs():
+    from tf_lottery.models.initial import SignedKaimingConstant
+
+    draw = SignedKaimingConstant(seed=3)
+    values = np.asarray(draw((3, 3, 8, 50)))
+    assert set(np.unique(values)) == {
+        np.float32(-((2 / 72) ** 0.5)), np.float32((2 / 72) ** 0.5),
+    }
+    assert abs((values > 0).mean() - 0.5) < 0.04
+    again = SignedKaimingConstant.from_config(draw.get_config())
+    assert np.array_equal(np.asarray(again((3, 3, 8, 50))), values)
+    other = SignedKaimingConstant(seed=4)
+    assert not np.array_equal(np.asarray(other((3, 3, 8, 50))), values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable
 
 import keras
@@ -36,13 +37,46 @@ def kaiming_normal(seed: int | None = None) -> keras.initializers.Initializer:
     )
 
 
+@keras.saving.register_keras_serializable("tf_lottery")
+class SignedKaimingConstant(keras.initializers.Initializer):
+    """Weights of one magnitude, sqrt(2 / fan_in), with random signs.
+
+    Args:
+        seed: as of Keras' initialisers.
+
+    Example:
+        >>> w = SignedKaimingConstant(seed=0)((8, 4))
+        >>> sorted({float(v) for v in keras.ops.ravel(w)})
+        [-0.5, 0.5]
+
+    Reference:
+        Ramanujan et al., What's Hidden in a Randomly Weighted Neural
+        Network?, 2020, arXiv:1911.13299, section 4.4.
+    """
+
+    def __init__(self, seed: int | None = None):
+        self._seed = seed
+        self._normal = kaiming_normal(seed)
+
+    def get_config(self):
+        return {"seed": self._seed}
+
+    def __call__(self, shape, dtype=None):
+        drawn = self._normal(shape, dtype="float32")
+        fan_in = max(1, math.prod(shape[:-1]))
+        size = math.sqrt(2.0 / fan_in)
+        signed = keras.ops.where(drawn < 0, -size, size)
+        return keras.ops.cast(signed, dtype or keras.config.floatx())
+
+
 def random_initializers() -> dict[
     str, Callable[..., keras.initializers.Initializer]
 ]:
     """Returns Keras' random initialisers by their snake-case names.
 
     Those that draw nothing (zeros, identity) are left out: they would give
-    every replicate the same network. `kaiming_normal` is added.
+    every replicate the same network. `kaiming_normal` and
+    `signed_kaiming_constant` are added.
 
     Example:
         >>> "he_normal" in random_initializers()
@@ -55,7 +89,11 @@ def random_initializers() -> dict[
         )
         if name.islower() and "seed" in inspect.signature(value).parameters
     }
-    return {**found, "kaiming_normal": kaiming_normal}
+    return {
+        **found,
+        "kaiming_normal": kaiming_normal,
+        "signed_kaiming_constant": SignedKaimingConstant,
+    }
 
 
 def check_init(init: str | None) -> None:
