@@ -7,6 +7,12 @@ by the functions that need them; the rest is the standard library.
 
 from tf_lottery.report.figures import accuracy_figure, save_figure
 from tf_lottery.report.findings import finding
+from tf_lottery.report.perturbation import (
+    perturbation_csv,
+    perturbation_figure,
+    perturbation_finding,
+    perturbation_table,
+)
 from tf_lottery.report.progress import Progress
 from tf_lottery.report.results import COLUMNS, read_results, write_results
 from tf_lottery.report.summary import density_percent, summarize
@@ -18,6 +24,10 @@ __all__ = [
     "accuracy_figure",
     "density_percent",
     "finding",
+    "perturbation_csv",
+    "perturbation_figure",
+    "perturbation_finding",
+    "perturbation_table",
     "read_results",
     "save_figure",
     "summarize",
