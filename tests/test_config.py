@@ -10,6 +10,12 @@ import pytest
 from tf_lottery import Config, Step
 from tf_lottery.config import fingerprint, identity, run_name
 
+LATER = {
+    "score_per_class": 10, "prune_begin": Step(0), "prune_end": None,
+    "prune_every": Step(100), "structure": None, "scale_l1": None,
+    "mask_by": "edge_popup", "epsilon": None, "epsilon_unit": "absolute",
+    "rescale": "none", "score_steps": None, "score_learning_rate": None,
+}
 CONTRACT = {
     "dataset": "digits",
     "data_dir": None,
@@ -58,12 +64,7 @@ CONTRACT = {
     "checkpoint_every": 60.0,
     "data_placement": "auto",
     "debug": False,
-    "score_per_class": 10,
-    "prune_begin": Step(0),
-    "prune_end": None,
-    "prune_every": Step(100),
-    "structure": None,
-    "scale_l1": None,
+    **LATER,
 }
 # Fields whose value does not make another experiment.
 IGNORED = {
@@ -116,6 +117,11 @@ OTHER = {
     "prune_end": "50it",
     "prune_every": "10it",
     "scale_l1": 1e-4,
+    "mask_by": "criterion",
+    "epsilon_unit": "sigma",
+    "rescale": "dwr",
+    "score_steps": "10it",
+    "score_learning_rate": 1.0,
 }
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
@@ -127,7 +133,7 @@ def test_fields_and_defaults_are_the_contract():
     rest = {"checkpoint_every", "data_placement", "ray_address"}
     assert not rest & set(Config().to_json())
     # They are for some methods only.
-    rest |= {"target_sparsity", "structure", "prune_begin"}
+    rest |= {"target_sparsity", "structure", "prune_begin", "epsilon"}
     assert set(IGNORED) | set(OTHER) | rest == set(FIELDS)
     for field in FIELDS.values():
         assert len(field.metadata["help"]) > 10

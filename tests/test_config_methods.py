@@ -51,3 +51,58 @@ def test_whole_channels_are_not_chosen_for_controls(branch):
     assert Config(structure="1x4", **given)
     with pytest.raises(ValueError, match="for whole channels"):
         Config(structure="channel", **given)
+
+
+STRONG = "edge_popup", "learned_supermask", "supermask", "perturbed"
+
+
+def strong(method, **how):
+    if method == "perturbed":
+        how = {"epsilon": (0.1,), **how}
+    return Config(method=method, target_sparsity=(0.5,), **how)
+
+
+@pytest.mark.parametrize("method", STRONG)
+def test_what_is_not_trained_is_not_rewound_nor_retrained(method):
+    assert strong(method, branches=("rewound", "reinit"))
+    for name, value in (
+        ("rewind", "5it"), ("retrain", "fine_tune"), ("structure", "1x4"),
+        ("branches", "inverted"),
+    ):
+        with pytest.raises(ValueError, match=f"^`{name}` must be "):
+            strong(method, **{name: value})
+
+
+def test_epsilon_is_of_perturbed():
+    assert strong("perturbed", epsilon="0,0.1").epsilon == (0.0, 0.1)
+    with pytest.raises(ValueError, match="^`epsilon` must be given for meth"):
+        Config(method="perturbed", target_sparsity=(0.5,))
+    with pytest.raises(ValueError, match="^`epsilon` must be left out for me"):
+        strong("edge_popup", epsilon=(0.1,))
+    for bad in ("-0.1", "nan", "inf", "0.2,0.1", "0.1,0.1"):
+        with pytest.raises(ValueError, match="numbers of at least 0, the sm"):
+            strong("perturbed", epsilon=bad)
+    with pytest.raises(ValueError, match="^`epsilon` must be a number"):
+        strong("perturbed", epsilon="x")
+
+
+@pytest.mark.parametrize("method", ["edge_popup", "learned_supermask"])
+def test_scores_are_the_criterion_of_some_methods(method):
+    with pytest.raises(ValueError, match="^`criterion` must be left out"):
+        strong(method, criterion="snip")
+    with pytest.raises(ValueError, match="^`collapse` must be stop or allow"):
+        strong(method, collapse="floor", scope="global")
+    with pytest.raises(ValueError, match="^`score_learning_rate` must be ab"):
+        strong(method, score_learning_rate=0)
+    assert strong("supermask", criterion="movement")
+    assert strong("perturbed", criterion="snip", mask_by="criterion")
+    with pytest.raises(ValueError, match="^`criterion` must be left out"):
+        strong("perturbed", criterion="snip")
+
+
+def test_runs_from_before_are_found():
+    """Fields that are not set are not in config.json."""
+    values = Config().to_json()
+    assert not {"epsilon", "epsilon_unit", "mask_by", "rescale"} & set(values)
+    assert not {"score_steps", "score_learning_rate"} & set(values)
+    assert strong("perturbed").to_json()["epsilon"] == [0.1]

@@ -37,27 +37,33 @@ def test_a_method_from_flags_to_results(method, command, tmp_path):
     flags = [f"--method={method}", *FLAGS, f"--output_dir={tmp_path}"]
     # Five masks by step 45.
     flags += ["--prune_every=5it"] * (method == "early_bird")
+    flags += ["--epsilon=0.01"] * (method == "perturbed")
     done = command(*flags, "--branches=reinit", "--branch_levels=2")
     assert done.status == 0, done.err
     run, rows = rows_of(tmp_path)
     assert f"-{method}-" in run.name
     main = [row for row in rows if row["branch"] == "main"]
     assert [int(row["kept_weights"]) for row in main] == list(KEPT)
-    inside = METHODS[method].inside
-    searched = {
-        "one_shot": [60, 120, 120], "reinit": 180 if inside else 120,
-    }
-    if method != "one_shot":
-        searched = {method: [60, 60, 60], "reinit": 120 if inside else 60}
-    assert [int(r["search_steps"]) for r in main] == searched[method]
+    # Steps that found the tickets, and those before a control's own.
+    kind = METHODS[method]
+    own = 0 if method == "supermask" else 60
+    before = 60 if kind.trains_dense else 0
+    assert [int(r["search_steps"]) for r in main] == [
+        60, before + own, before + own,
+    ]
     (control,) = [row for row in rows if row["branch"] == "reinit"]
-    expected = 120 if method == "one_shot" else searched["reinit"]
-    assert int(control["search_steps"]) == expected
+    late = own if kind.inside or kind.strong else 0
+    assert int(control["search_steps"]) == before + late + 60
     dense = int(main[0]["train_effective_flops"])
     share = int(main[2]["train_effective_flops"]) / dense
-    # Gradual pruning trains with more weights than it ends with.
-    late = method in ("gradual", "early_bird")
-    assert (0.06 < share < 0.9) if late else share < 0.11
+    if kind.strong:
+        # Scores are trained on the whole network.
+        assert share == (own > 0)
+    elif method in ("gradual", "early_bird"):
+        # It trains with more weights than it ends with.
+        assert 0.06 < share < 0.9
+    else:
+        assert share < 0.11
     tickets = [
         tfl.Ticket.load(run / f"replicate_0/main/level_{level:02d}/ticket")
         for level in range(3)

@@ -39,10 +39,12 @@ ROOMS = (
     "results",
     "callbacks",
     "plan",
+    "provenance",
     "assembly",
     "record",
     "parallel",
     "experiment",
+    "sweep",
     "cli",
 )
 WITHOUT_TENSORFLOW = (

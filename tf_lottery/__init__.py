@@ -33,7 +33,7 @@ _PUBLIC = {
     "prune": "tf_lottery.pruners",
     "register": "tf_lottery.pruners",
     "register_layer": "tf_lottery.layers",
-    "run": "tf_lottery.experiment",
+    "run": "tf_lottery.sweep",
     "scores": "tf_lottery.pruners",
     "set_mask": "tf_lottery.layers",
     "strip_masks": "tf_lottery.layers",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,133 +18,16 @@ from tf_lottery import search
 from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
-from tf_lottery.config import identity
 from tf_lottery.layers import get_state
 from tf_lottery.methods import METHODS
-from tf_lottery.paths import check_address
-from tf_lottery.paths import is_file
-from tf_lottery.paths import is_remote
 from tf_lottery.plan import Plan
 from tf_lottery.pruners import get_pruner
 from tf_lottery.schedules import LearningRate
+from tf_lottery.step import Step
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
 from tf_lottery.tickets.metadata import versions
-
-
-def check_folder(output_dir: str) -> None:
-    """Checks that run directories can be made.
-
-    Args:
-        output_dir: where run directories are to be; a path, or an address.
-
-    Raises:
-        ValueError: no such folder can be made.
-        OSError: the object store cannot be reached.
-    """
-    if is_remote(output_dir):
-        check_address("output_dir", output_dir)
-        # Without access this raises, before any data is read.
-        is_file(os.path.join(output_dir, "config.json"))
-        return
-    folder = os.path.abspath(output_dir)
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(
-            "`output_dir` must be a folder that can be written. Received: "
-            f"output_dir={output_dir!r}. Choose another."
-        )
-
-
-def identify(
-    config: Config, dense: keras.Model, start: Ticket | None
-) -> dict[str, Any]:
-    """Returns what identifies an experiment: the values of config.json.
-
-    A ticket to start from counts by its content, and a model of the user's own
-    by its layers with their options: one with other layers is another
-    experiment. The code inside a layer's class is not looked at.
-
-    Args:
-        config: resolved.
-        dense: the network.
-        start: the ticket of `initial_weights`.
-    """
-    inputs = {}
-    if start is not None:
-        inputs["initial_weights"] = start.digest()
-    if ":" in config.model:
-        text = dense.to_json()
-        inputs["model"] = hashlib.sha256(text.encode()).hexdigest()
-    values = config.to_json()
-    return {**values, "inputs": inputs} if inputs else values
-
-
-def provenance(
-    values: dict[str, Any],
-    info: data.DataInfo,
-    replicate: int,
-    branch: str,
-) -> dict[str, Any]:
-    """Returns what a ticket says of how it was found.
-
-    Args:
-        values: of config.json.
-        info: of the data.
-        replicate: of the training.
-        branch: of the training.
-    """
-    return {
-        **identity(values),
-        "replicate": replicate,
-        "branch": branch,
-        "input_shape": list(info.input_shape),
-        "input_scale": info.scale,
-        "num_classes": info.num_classes,
-        "source": info.source,
-    }
-
-
-def check_source(ticket: Ticket, info: data.DataInfo) -> None:
-    """Checks that a ticket is of the data that are here now.
-
-    Args:
-        ticket: of a level that is to be gone on from.
-        info: of the data.
-
-    Raises:
-        ValueError: another version of the data set is installed.
-    """
-    source = ticket.config.get("source")
-    if source != info.source:
-        raise ValueError(
-            "`dataset` must be the one that the run began with. Received: "
-            f"{info.source}, but the levels there are of {source}. Prepare "
-            "that version, or choose another output_dir."
-        )
-
-
-def load_start(config: Config) -> Ticket | None:
-    """Returns the ticket of `initial_weights`, or None.
-
-    Args:
-        config: names it.
-
-    Raises:
-        ValueError: it is no whole ticket, or not one of level 0.
-    """
-    if config.initial_weights is None:
-        return None
-    ticket = Ticket.load(config.initial_weights)
-    if ticket.level:
-        raise ValueError(
-            "`initial_weights` must be a ticket of level 0, which holds every "
-            f"weight. Received: initial_weights={config.initial_weights!r} of "
-            f"level {ticket.level}. Take level_00/ticket of that run."
-        )
-    return ticket
 
 
 def build_model(
@@ -187,6 +70,7 @@ def make_search(
     train_it: Callable,
     level: int,
     made_from: Ticket | None,
+    scorer: Callable[[], train.Trainer],
     **how: Any,
 ) -> Iterator[Ticket]:
     """Returns the search whose next ticket is that of a level.
@@ -197,6 +81,7 @@ def make_search(
         train_it: what trains it.
         level: of the next ticket.
         made_from: the ticket that it is made from; of level 0 none.
+        scorer: gives what trains the scores of the model, where that is done.
         **how: seed, data and provenance, as in `find_tickets`.
     """
     config = plan.config
@@ -207,10 +92,18 @@ def make_search(
         rewind_step=plan.rewind_step,
         retrain=config.retrain,
     )
+    (epsilon,) = config.epsilon or (0.0,)
     if METHODS[config.method].rounds or made_from is None:
+        if config.method == "perturbed":
+            train_it = search.within_epsilon(
+                train_it, epsilon, config.epsilon_unit
+            )
         how.update(config.rates, levels=config.levels, resume=made_from)
         return search.find_tickets(model, train_it, **how)
     begin, end, every = plan.change_steps
+    scored = None
+    if plan.score_steps:
+        scored = scorer().model
     return search.find_at_sparsities(
         model,
         train_it,
@@ -220,6 +113,11 @@ def make_search(
         begin_step=begin,
         end_step=end,
         every=every,
+        mask_by=config.mask_by,
+        rescale=config.rescale,
+        epsilon=epsilon,
+        epsilon_unit=config.epsilon_unit,
+        scored=scored,
         dense=made_from,
         levels=[level],
         **how,
@@ -337,6 +235,38 @@ def make_trainer(
         augment=data.FlipCrop() if config.augment == "flip_crop" else None,
         on_step=on_step,
     )
+
+
+def make_scorer(
+    plan: Plan, model: keras.Model, images: data.ImageData, **how: Any
+) -> train.Trainer:
+    """Returns what trains the scores of a model's weights.
+
+    Args:
+        plan: with the configuration.
+        model: masked, made under the strategy.
+        images: the data.
+        **how: as in `make_trainer`.
+    """
+    with how["strategy"].scope():
+        scored = search.ScoredModel(
+            model,
+            by=plan.mask_by or "",
+            keep=plan.kept()[1],
+            rescale=plan.config.rescale,
+        )
+    rate = plan.config.score_learning_rate
+    settings = dataclasses.replace(
+        plan.config,
+        train_steps=Step(plan.score_steps),
+        optimizer="sgd",
+        learning_rate=scored.gate.learning_rate if rate is None else rate,
+        lr_schedule="cosine",
+        warmup=Step(0),
+        weight_decay=scored.gate.weight_decay,
+        scale_l1=None,
+    )
+    return make_trainer(settings, scored, images, **how)
 
 
 def make_checkpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tf_lottery.masks import check_rate
@@ -21,6 +22,8 @@ _MOST = {
     "rewind": 10**9,
     "batch_size": 10**6,
     "learning_rate": 1e6,
+    "score_learning_rate": 1e6,
+    "score_steps": 10**9,
     "weight_decay": 1e6,
     "scale_l1": 1e6,
 }
@@ -41,6 +44,7 @@ _LEAST = {
     "prune_begin": 0,
     "prune_end": 1,
     "prune_every": 1,
+    "score_steps": 1,
     "scale_l1": 0,
 }
 # Controls for which the criterion chooses a mask again. A test holds them to
@@ -101,11 +105,11 @@ def check(config: Any) -> None:
             "schedule. Received: retrain=fine_tune. Its last learning rate"
             " is 0; use lr_rewind."
         )
-    inside = METHODS[config.method].inside
+    method = METHODS[config.method]
     if (
         "rewound" in config.branches
         and config.retrain == "rewind"
-        and not inside
+        and not (method.inside or method.strong)
     ):
         raise ValueError(
             "`branches` must be without rewound where every level is "
@@ -175,11 +179,11 @@ def _check_method(config: Any) -> None:
             f"first. Received: target_sparsity={','.join(map(str, targets))}."
             " 0.8 leaves every fifth weight."
         )
-    if method.inside and config.rewind.count:
+    if (method.inside or method.strong) and config.rewind.count:
         raise ValueError(
-            f"`rewind` must be 0it for method {config.method}, whose mask "
-            f"changes from the beginning on. Received: rewind={config.rewind}."
-            " Leave it out."
+            f"`rewind` must be 0it for method {config.method}, whose mask is "
+            f"not found at one step. Received: rewind={config.rewind}. Leave "
+            "it out."
         )
     if method.rewires and config.criterion != "magnitude":
         raise ValueError(
@@ -197,7 +201,13 @@ def _check_method(config: Any) -> None:
         kinds = [
             name
             for name, kind in METHODS.items()
-            if not (kind.rounds or kind.rewires or groups and name == "gradual")
+            if not (
+                kind.rounds
+                or kind.rewires
+                or kind.strong
+                or groups
+                and name == "gradual"
+            )
         ]
         if config.method not in kinds:
             raise ValueError(
@@ -205,19 +215,71 @@ def _check_method(config: Any) -> None:
                 f"Received: structure={config.structure}. Use one of "
                 f"{', '.join(kinds)}."
             )
-    if config.retrain != "rewind" and not method.trains_dense:
+    if config.retrain != "rewind" and (
+        method.strong or not method.trains_dense
+    ):
         raise ValueError(
             f"`retrain` must be rewind for method {config.method}, which "
-            f"trains each ticket once. Received: retrain={config.retrain}. "
-            "Use method imp or one_shot."
+            f"trains each ticket at most once. Received: retrain="
+            f"{config.retrain}. Use method imp or one_shot."
         )
+    _check_strong(config)
+
+
+def _check_strong(config: Any) -> None:
+    """What belongs to tickets that are not trained."""
+    name, method = config.method, METHODS[config.method]
+    if (config.epsilon is None) == (name == "perturbed"):
+        wanted = "given" if name == "perturbed" else "left out"
+        raise ValueError(
+            f"`epsilon` must be {wanted} for method {name}. Received: "
+            f"epsilon={_listed(config.epsilon)}. It is perturbed's, for "
+            "example --epsilon=0,0.01,0.1."
+        )
+    epsilons = config.epsilon or (0.0,)
+    # Written so that NaN fails too.
+    if not all(e >= 0 and math.isfinite(e) for e in epsilons) or list(
+        epsilons
+    ) != sorted(set(epsilons)):
+        raise ValueError(
+            "`epsilon` must be numbers of at least 0, the smallest first. "
+            f"Received: epsilon={_listed(config.epsilon)}. 0 lets no weight "
+            "move."
+        )
+    by = config.mask_by if method.mask_by == "any" else method.mask_by
+    if by in ("edge_popup", "bernoulli") and config.criterion != "magnitude":
+        raise ValueError(
+            f"`criterion` must be left out for method {name}, whose masks are "
+            f"found by {by}. Received: criterion={config.criterion}. Use "
+            "method supermask, or perturbed with mask_by=criterion."
+        )
+    if (
+        by in ("edge_popup", "bernoulli")
+        and config.collapse == "floor"
+        and config.scope == "global"
+    ):
+        raise ValueError(
+            "`collapse` must be stop or allow where scores compete over all "
+            "kernels. Received: collapse=floor, scope=global. Choose one of "
+            "these, or scope=uniform."
+        )
+    rate = config.score_learning_rate
+    if rate is not None and not rate > 0:
+        raise ValueError(
+            "`score_learning_rate` must be above 0. Received: "
+            f"score_learning_rate={rate}. 0.1 is edge-popup's."
+        )
+
+
+def _listed(values: Any) -> str:
+    return "none" if values is None else ",".join(map(str, values))
 
 
 def _check_scored(config: Any) -> None:
     """Controls that turn a criterion round need one that chooses once."""
     names = [name for name in config.branches if name in _SCORED]
     method = METHODS[config.method]
-    if names and (method.rounds or method.inside):
+    if names and (method.rounds or method.inside or method.strong):
         raise ValueError(
             f"`branches` must be without {', '.join(names)} for method "
             f"{config.method}, where no criterion chooses the mask at once. "

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from tf_lottery.checks import check
 from tf_lottery.fields import flag
-from tf_lottery.fields import parse
+from tf_lottery.fields import plain_values
+from tf_lottery.fields import read_fields
 from tf_lottery.masks import COLLAPSE
 from tf_lottery.masks import SCOPES
+from tf_lottery.methods import MASK_BY
 from tf_lottery.methods import METHODS
+from tf_lottery.methods import RESCALE
+from tf_lottery.methods import UNITS
 from tf_lottery.step import Step
 
 FORMAT = 1
@@ -62,8 +65,8 @@ class Config:
     )
     init: str | None = flag(
         None,
-        "Keras initializer of the kernels, such as he_normal, or PyTorch's "
-        "kaiming_normal; the model's own if none.",
+        "Keras initializer of the kernels, such as he_normal; kaiming_normal "
+        "(PyTorch's) or signed_kaiming_constant; the model's own if none.",
     )
     initial_weights: str | None = flag(
         None,
@@ -83,25 +86,60 @@ class Config:
     score_per_class: int = flag(
         10,
         "Training examples of every class that criteria with gradients, and "
-        "rigl, look at.",
+        "rigl, look at.", later=True,
     )
     target_sparsity: tuple[float, ...] | None = flag(
         None,
         "Fractions of the prunable weights to be zero, one level each, for "
-        "the methods without rounds.",
+        "the methods without rounds.", later=True,
     )
     prune_begin: Step = flag(
-        Step(0), "First step at which gradual prunes inside a training."
+        Step(0), "First step at which gradual prunes inside a training.",
+        later=True,
     )
     prune_end: Step | None = flag(
         None,
         "Last step at which gradual, set, rigl or early_bird changes the "
-        "mask; three quarters of train_steps if none.",
+        "mask; three quarters of train_steps if none.", later=True,
     )
     prune_every: Step = flag(
         Step(100),
         "Distance of these changes, in steps or epochs; of early_bird, of the "
-        "masks that must agree, five in a row.",
+        "masks that must agree, five in a row.", later=True,
+    )
+    mask_by: str = flag(
+        "edge_popup",
+        "What perturbed masks the perturbed network by: edge_popup, bernoulli "
+        "(as learned_supermask) or criterion.",
+        choices=MASK_BY, later=True,
+    )
+    epsilon: tuple[float, ...] | None = flag(
+        None,
+        "How far each weight may move from its initial value, for perturbed; "
+        "several, such as 0,0.01,0.1, give a table and figures over all.",
+        later=True,
+    )
+    epsilon_unit: str = flag(
+        "absolute",
+        "What epsilon is: absolute, or sigma, a multiple of the standard "
+        "deviation of each kernel's initial weights.",
+        choices=UNITS, later=True,
+    )
+    rescale: str = flag(
+        "none",
+        "Kept weights of tickets that are not trained, times a power of "
+        "size / kept of their kernel: none, sqrt (scaled initialisation) or "
+        "dwr (dynamic weight rescaling).",
+        choices=RESCALE, later=True,
+    )
+    score_steps: Step | None = flag(
+        None,
+        "Length of a training of scores (SGD with momentum, cosine schedule); "
+        "train_steps if none.", later=True,
+    )
+    score_learning_rate: float | None = flag(
+        None, "Learning rate of scores; 0.1 for edge_popup, 100 for "
+        "Bernoulli masks if none.", later=True,
     )
     scope: str = flag(
         "layerwise",
@@ -114,6 +152,7 @@ class Config:
         "What stays or goes together, for one_shot, at_init, gradual and "
         "early_bird: N:M (of M consecutive inputs N are kept), AxB (blocks of "
         "A inputs and B outputs) or channel; single weights if none.",
+        later=True,
     )
     levels: int = flag(
         15,
@@ -173,6 +212,7 @@ class Config:
         None,
         "L1 coefficient on the scales of BatchNormalization, added to the "
         "gradient; 1e-4 for early_bird by bn_scale, 0 otherwise, if none.",
+        later=True,
     )
     lr_schedule: str = flag(
         "constant", "constant, cosine, or step:80ep,120ep:0.1."
@@ -182,7 +222,7 @@ class Config:
         None,
         "Random changes of the training images: flip_crop (mirror half of "
         "them, shift all by up to 4 pixels); none.",
-        choices=("flip_crop",),
+        choices=("flip_crop",), later=True,
     )
     replicates: int = flag(
         1, "Independent repetitions.", identity=False
@@ -230,7 +270,7 @@ class Config:
         "the same results), or auto: on the host what would take more than a "
         "quarter of the device's memory.",
         choices=("auto", "device", "host"),
-        identity=False,
+        identity=False, kept=False,
     )
     parallel: int = flag(
         1,
@@ -242,7 +282,7 @@ class Config:
         None,
         "Ray cluster to train on, such as auto or host:6379; none "
         "starts Ray on this machine. The cluster must see output_dir.",
-        identity=False,
+        identity=False, kept=False,
     )
     output_dir: str = flag(
         "runs",
@@ -253,7 +293,7 @@ class Config:
     checkpoint_every: float = flag(
         60.0,
         "Seconds between two saves of the state of the training under way.",
-        identity=False,
+        identity=False, kept=False,
     )
     export: str | None = flag(
         None,
@@ -275,11 +315,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            kind = hints[field.name]
-            value = parse(field, kind, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        read_fields(self)
         check(self)
 
     def resolved(self) -> Config:
@@ -317,37 +353,12 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the resolved configuration as plain JSON values."""
-        config = self.resolved()
-        values: dict[str, Any] = {"format": FORMAT}
-        for field in dataclasses.fields(config):
-            value = getattr(config, field.name)
-            # They change nothing that is found, and config.json's fields are
-            # what others recompute the fingerprint from.
-            if field.name in _NOT_KEPT:
-                continue
-            # Left out at their defaults: runs older than them are found.
-            if field.name in _LATER and value == field.default:
-                continue
-            if isinstance(value, Step):
-                value = str(value)
-            values[field.name] = (
-                list(value) if isinstance(value, tuple) else value
-            )
-        return values
+        return {"format": FORMAT, **plain_values(self.resolved())}
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what identifies the experiment."""
         return fingerprint(self.to_json())
-
-
-# Fields that came after the first runs.
-_LATER = (
-    "augment", "score_per_class", "target_sparsity", "prune_begin",
-    "prune_end", "prune_every", "structure", "scale_l1",
-)
-# Fields that are not in config.json.
-_NOT_KEPT = ("checkpoint_every", "data_placement", "ray_address")
 
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -357,13 +368,12 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
         values: what `Config.to_json` returned, plus content hashes of input
             files under `inputs`.
     """
-    skipped = {
-        field.name
-        for field in dataclasses.fields(Config)
-        if not field.metadata["identity"]
-    }
     # A file counts by its content, wherever it lies.
-    skipped |= set(values.get("inputs", ()))
+    skipped = set(values.get("inputs", ())) | {
+        f.name
+        for f in dataclasses.fields(Config)
+        if not f.metadata["identity"]
+    }
     return {k: v for k, v in values.items() if k not in skipped}
 
 

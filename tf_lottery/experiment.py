@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from tf_lottery import data
 from tf_lottery import export
 from tf_lottery import models
 from tf_lottery import parallel
-from tf_lottery import report
+from tf_lottery import provenance
 from tf_lottery import search
 from tf_lottery import seeds
 from tf_lottery import train
@@ -41,45 +40,6 @@ from tf_lottery.results import tell_row
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import SharedDirectory
 from tf_lottery.tickets import Ticket
-
-
-def run(
-    config: Config | None = None,
-    *,
-    progress: report.Progress | None = None,
-    **changes: Any,
-) -> Results:
-    """Runs an experiment; finished levels of an earlier run are reused.
-
-    Args:
-        config: what to run; the defaults if none.
-        progress: where to report; the terminal by default.
-        **changes: fields of `Config` to set, for example `levels=5`.
-
-    Returns:
-        `Results`; everything is on disk as well.
-
-    Raises:
-        ValueError, TypeError: a bad configuration, before any data is read.
-        RuntimeError: training failed; finished levels are kept.
-        OSError: the disk is full or cannot be written.
-
-    Example:
-        >>> results = run(levels=1, train_steps=20, output_dir=folder,
-        ...               quiet=True)
-        >>> [row["kept_weights"] for row in results.rows]
-        [50200, 40260]
-    """
-    config = dataclasses.replace(config or Config(), **changes)
-    follows = train.read_task(config.strategy).number > 0
-    if progress is None:
-        progress = report.Progress(
-            quiet=config.quiet or follows,
-            log_file=None if follows else config.log_file,
-        )
-    with progress, train.lost_workers(config.strategy):
-        experiment = Experiment(config, progress)
-        return experiment.tell_plan() if config.plan else experiment.run()
 
 
 class Experiment:
@@ -108,8 +68,8 @@ class Experiment:
         train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches, config.criterion)
         self._exported = parse_levels("export", config.export, config.levels)
-        start = assembly.load_start(config)
-        assembly.check_folder(config.output_dir)
+        start = provenance.load_start(config)
+        provenance.check_folder(config.output_dir)
         self._strategy = train.make_strategy(config.strategy)
         self._workers = train.Workers(self._strategy)
         self.info = self._workers.chief_first(
@@ -123,10 +83,12 @@ class Experiment:
         with self._strategy.scope(), models.clean_names():
             dense = self._build(0, "init")
             self._model = mask_model(dense, exclude=config.exclude)
+            if config.method == "perturbed":
+                search.EpsilonBall(self._model)
         search.check_dtypes(self._model)
         pruner = get_pruner(config.criterion)
         search.check_choice(self._model, pruner, config.structure)
-        self._identity = assembly.identify(config, dense, start)
+        self._identity = provenance.identify(config, dense, start)
         self.run_dir = os.path.join(
             config.output_dir, run_name(self._identity)
         )
@@ -138,7 +100,7 @@ class Experiment:
         self._start = start and start.rewind
         set_state(self._model, self._start or get_state(self._model))
         self._provenance = functools.partial(
-            assembly.provenance, self._identity, self.info
+            provenance.provenance, self._identity, self.info
         )
         self.plan = Plan(
             config,
@@ -162,8 +124,25 @@ class Experiment:
         )
         return Results(self.record.rows(), self.run_dir)
 
-    def run(self) -> Results:
-        """Trains what is not finished yet, then writes the report."""
+    def steps(self) -> tuple[int, int]:
+        """Returns optimizer steps of the whole, and how many are done."""
+        finished = self.finished()
+        return (
+            sum(map(self.plan.steps, self.plan.keys)),
+            sum(map(self.plan.steps, finished)),
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files."""
+        return self._store.writes
+
+    def run(self, *, among_others: bool = False) -> Results:
+        """Trains what is not finished yet, then writes the report.
+
+        Args:
+            among_others: another tells the results and counts the steps.
+        """
         self._store.open(self._identity, fingerprint)
         say, info = self._progress.line, self.info
         say(
@@ -184,10 +163,8 @@ class Experiment:
                 f"{len(finished)} of {len(self.plan.keys)} trainings are "
                 "finished and reused."
             )
-        self._progress.start(
-            sum(map(self.plan.steps, self.plan.keys)),
-            sum(map(self.plan.steps, finished)),
-        )
+        if not among_others:
+            self._progress.start(*self.steps())
         if self._todo and self.config.parallel > 1:
             parallel.train_in_parallel(
                 functools.partial(Experiment, self.config),
@@ -202,14 +179,18 @@ class Experiment:
                 for key in self.plan.keys:
                     if not self.is_finished(key):
                         self._train_and_record(key)
-        self._workers.agree(self._finish)
+        self._workers.agree(functools.partial(self._finish, among_others))
         return load_results(self.run_dir)
 
-    def _finish(self) -> None:
+    def _finish(self, among_others: bool) -> None:
         """Writes the report, and exports what was asked for."""
         self.record.write_results()
         title = f"{self.config.model} on {self.config.dataset}"
-        self._progress.result(load_results(self.run_dir).write_report(title))
+        told = load_results(self.run_dir).write_report(title)
+        if among_others:
+            self._progress.line(f"Results: {self.run_dir}/results.csv")
+        else:
+            self._progress.result(told)
         for key in self.plan.keys:
             if key.branch != MAIN or key.level not in self._exported:
                 continue
@@ -222,6 +203,16 @@ class Experiment:
     def _trainer(self) -> train.Trainer:
         return assembly.make_trainer(
             self.config,
+            self._model,
+            self._images,
+            strategy=self._strategy,
+            on_step=self._on_step,
+        )
+
+    @functools.cached_property
+    def _scorer(self) -> train.Trainer:
+        return assembly.make_scorer(
+            self.plan,
             self._model,
             self._images,
             strategy=self._strategy,
@@ -260,6 +251,9 @@ class Experiment:
     def _train_and_save(self, key: Key) -> str:
         if key.branch == MAIN:
             ticket = next(self._search(key))
+            if self.plan.mask_by and key.level:
+                # Of a mask that was not there before its training.
+                self._guard.check(key, stop=False)
         else:
             ticket = self._control(key)
         costs = dict(
@@ -267,12 +261,12 @@ class Experiment:
                 ticket.mask,
                 steps=ticket.metrics["train_steps"],
                 batch_size=self.config.batch_size,
-                changes=self._trainer.changes,
+                changes=self._used.changes,
             ),
             effective_density=self._guard.effective_density(ticket.mask),
         )
-        row = make_row(key, ticket, self._trainer.seconds, costs)
-        digest = self.record.save(key, ticket, self._trainer.rows, row)
+        row = make_row(key, ticket, self._used.seconds, costs)
+        digest = self.record.save(key, ticket, self._used.rows, row)
         self._progress.line(tell_row(row, ticket.metrics))
         return digest
 
@@ -288,13 +282,14 @@ class Experiment:
             )
         else:
             made_from = self._store.load(parent)
-            assembly.check_source(made_from, self.info)
+            provenance.check_source(made_from, self.info)
         return assembly.make_search(
             self.plan,
             self._model,
             functools.partial(self._train, key.replicate, MAIN),
             key.level,
             made_from,
+            lambda: self._scorer,
             seed=self._seed(key.replicate),
             config=self._provenance(key.replicate, MAIN),
             **self._scored_by(key.replicate),
@@ -345,6 +340,9 @@ class Experiment:
         # Before, so that no training is lost to a model it cannot count.
         self._columns = self._meter.columns
         self._last_step = how["start_step"]
+        self._used = self._trainer if model is self._model else self._scorer
+        if how.pop("frozen", False):
+            return self._used.evaluate(level)
         # A control that is cut says something of its ticket: it is trained.
         stop = branch == MAIN and self.config.collapse == "stop"
         self._guard.check(self._key, stop=stop)
@@ -359,7 +357,7 @@ class Experiment:
             seed=how["seed"],
             replicas=self._strategy.num_replicas_in_sync,
         )
-        return self._trainer(
+        return self._used(
             model,
             level=level,
             last_rate=fine and level > 0,

@@ -17,12 +17,59 @@ def flag(
     *,
     choices: tuple[str, ...] | None = None,
     identity: bool = True,
+    later: bool = False,
+    kept: bool = True,
 ) -> Any:
-    """A field. `identity`: whether another value is another experiment."""
-    return dataclasses.field(
-        default=default,
-        metadata={"help": help, "choices": choices, "identity": identity},
+    """A field that is a flag.
+
+    Args:
+        default: its value, of its type.
+        help: for people.
+        choices: what it may be, if not anything.
+        identity: whether another value is another experiment.
+        later: whether it came after the first runs, which are to be found
+            still: at its default it is left out of `plain_values`.
+        kept: whether it is among `plain_values` at all. What changes nothing
+            that is found need not be; others recompute a fingerprint from
+            them.
+    """
+    metadata = dict(
+        help=help, choices=choices, identity=identity, later=later, kept=kept
     )
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def read_fields(config: Any) -> None:
+    """Reads every field of a new frozen dataclass from its flag's text.
+
+    Args:
+        config: whose fields were made by `flag`.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = parse(field, hints[field.name], getattr(config, field.name))
+        object.__setattr__(config, field.name, value)
+
+
+def plain_values(config: Any) -> dict[str, Any]:
+    """Returns a dataclass' fields as plain JSON values.
+
+    Args:
+        config: whose fields were made by `flag`.
+    """
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.metadata["later"] and value == field.default
+        if default or not field.metadata["kept"]:
+            continue
+        if isinstance(value, Step):
+            value = str(value)
+        values[field.name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def parse(field: dataclasses.Field, kind: Any, value: Any) -> Any:

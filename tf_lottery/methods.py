@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+# What the mask of a network is found by whose weights are not trained.
+MASK_BY = ("edge_popup", "bernoulli", "criterion")
+# What epsilon may be measured in.
+UNITS = ("absolute", "sigma")
+# Name -> exponent of size / kept that kept weights are multiplied by.
+RESCALE = {"none": 0.0, "sqrt": 0.5, "dwr": 1.0}
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -17,6 +24,8 @@ class Method:
         trains_dense: finding a ticket takes the dense network's training.
         inside: the mask changes while the ticket is trained, from step 0.
         rewires: the mask is random at first; weights are dropped and grown.
+        mask_by: one of `MASK_BY`, or `"any"`; None where the ticket is
+            trained.
     """
 
     help: str
@@ -24,6 +33,12 @@ class Method:
     trains_dense: bool = False
     inside: bool = False
     rewires: bool = False
+    mask_by: str | None = None
+
+    @property
+    def strong(self) -> bool:
+        """Whether its tickets are subnetworks that are not trained."""
+        return self.mask_by is not None
 
 
 METHODS = {
@@ -56,6 +71,28 @@ METHODS = {
         "trained once, and pruned once: as soon as the mask that the "
         "criterion would find has settled",
         inside=True,
+    ),
+    "edge_popup": Method(
+        "which weights of the initial network are kept is trained, by scores; "
+        "the weights are not",
+        mask_by="edge_popup",
+    ),
+    "supermask": Method(
+        "the criterion's mask, found on the trained network, is put on the "
+        "initial weights; these are not trained",
+        trains_dense=True,
+        mask_by="criterion",
+    ),
+    "learned_supermask": Method(
+        "as edge_popup, but every weight is kept with a probability, which is "
+        "trained",
+        mask_by="bernoulli",
+    ),
+    "perturbed": Method(
+        "the network is trained with every weight within --epsilon of its "
+        "initial value, then masked as --mask_by says, and not trained",
+        trains_dense=True,
+        mask_by="any",
     ),
     "dense": Method("the whole network only", rounds=True, trains_dense=True),
 }

@@ -16,6 +16,7 @@ from tf_lottery.masks import target_counts
 from tf_lottery.methods import METHODS
 from tf_lottery.methods import Method
 from tf_lottery.search import WINDOW
+from tf_lottery.search import mask_by_of
 from tf_lottery.tickets import Key
 
 MAIN = "main"
@@ -157,7 +158,24 @@ class Plan:
 
     def steps(self, key: Key) -> int:
         """Returns the number of optimizer steps of a training."""
+        if self._method.strong and key.branch == MAIN and key.level:
+            return self.score_steps
         return self.train_steps - self.start_step(key)
+
+    @property
+    def mask_by(self) -> str | None:
+        """What masks are found by whose tickets are not trained, or None."""
+        if not self._method.strong:
+            return None
+        return mask_by_of(self.config.method, self.config.mask_by)
+
+    @property
+    def score_steps(self) -> int:
+        """Length of a training of scores; 0 where none are trained."""
+        if self.mask_by in (None, "criterion"):
+            return 0
+        steps = self.config.score_steps or self.config.train_steps
+        return steps.steps(self.steps_per_epoch)
 
     def kept(self) -> Sequence[dict[str, int] | int]:
         """Returns the counts of every level, exact but for whole blocks.

@@ -68,8 +68,9 @@ def with_search_costs(
     for row in rows:
         replicate, level = row["replicate"], row["level"]
         levels = levels_before(method, level)
-        if METHODS[method].inside and row["branch"] != "main":
-            levels = [level]
+        kind = METHODS[method]
+        if (kind.inside or kind.strong) and row["branch"] != "main":
+            levels = [*levels, level]
         before = [main.get((replicate, n), {}) for n in levels]
         sums = {
             name: _total([*before, row], part) for name, part in _SUMS.items()

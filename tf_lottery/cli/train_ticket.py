@@ -43,9 +43,9 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
         # Or this process would take all of a GPU's memory, and train nothing.
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with quiet_tensorflow(find_devices=config.strategy != "multi_worker"):
-        from tf_lottery import experiment
+        from tf_lottery import sweep
 
-    experiment.run(config)
+    sweep.run(config)
     return 0
 
 

@@ -12,6 +12,7 @@ from tf_lottery.layers.convert import NOT_KERNELS
 from tf_lottery.layers.masked import MASKED_LAYERS
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.masked import MaskedKernel
+from tf_lottery.layers.masked import kernels_as
 from tf_lottery.layers.masked import raw_kernels
 from tf_lottery.layers.slots import inner_optimizers
 from tf_lottery.layers.slots import mixes_state
@@ -36,6 +37,7 @@ __all__ = [
     "get_state",
     "inner_optimizers",
     "is_masked",
+    "kernels_as",
     "mask_model",
     "masked",
     "masked_kernels",

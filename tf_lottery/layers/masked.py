@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -323,6 +323,22 @@ def raw_kernels() -> Iterator[None]:
         _forward.raw = before
 
 
+@contextlib.contextmanager
+def kernels_as(values: Mapping[int, Any]) -> Iterator[None]:
+    """Inside it masked layers compute with these kernels, not with their own.
+
+    Args:
+        values: `{id of the raw kernel: tensor}`; kernels that it does not
+            name stay as they are.
+    """
+    before = getattr(_forward, "values", {})
+    _forward.values = values
+    try:
+        yield
+    finally:
+        _forward.values = before
+
+
 def _masked_property(owner: type[MaskedKernel], name: str) -> property:
     raw_name = owner._raw_names[name]
 
@@ -330,6 +346,10 @@ def _masked_property(owner: type[MaskedKernel], name: str) -> property:
         raw = getattr(self, raw_name, None)
         if raw is None:
             return self.raw_kernel(name)  # Raises with the reason.
+        value = getattr(_forward, "values", {}).get(id(raw))
+        if value is not None:
+            # As Keras' own variables follow the precision of the layer.
+            return keras.ops.cast(value, raw.value.dtype)
         mask = self.mask_of(name)
         if mask is None or getattr(_forward, "raw", False):
             return raw

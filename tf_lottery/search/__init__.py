@@ -9,29 +9,39 @@ from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.early_bird import mask_distance
 from tf_lottery.search.imp import find_tickets
 from tf_lottery.search.imp import prune_level
+from tf_lottery.search.perturbed import EpsilonBall
+from tf_lottery.search.perturbed import check_epsilon
+from tf_lottery.search.perturbed import within_epsilon
 from tf_lottery.search.rates import pruning_rates
+from tf_lottery.search.scored import ScoredModel
 from tf_lottery.search.settings import RETRAIN
 from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
+from tf_lottery.search.strong import mask_by_of
 from tf_lottery.search.targets import find_at_sparsities
 from tf_lottery.search.targets import scoring_context
 
 __all__ = [
     "EarlyBird",
+    "EpsilonBall",
     "Gradual",
     "RETRAIN",
     "Rewiring",
+    "ScoredModel",
     "WINDOW",
     "check_choice",
     "check_dtypes",
+    "check_epsilon",
     "check_search",
     "find_at_sparsities",
     "find_tickets",
     "level_seed",
+    "mask_by_of",
     "mask_distance",
     "prune_level",
     "prune_to",
     "pruning_rates",
     "scoring_context",
+    "within_epsilon",
 ]

@@ -16,6 +16,7 @@ from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.masks import target_counts
 from tf_lottery.methods import METHODS
+from tf_lottery.methods import RESCALE
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import get_pruner
@@ -27,8 +28,13 @@ from tf_lottery.search.channels import check_choice
 from tf_lottery.search.channels import find_mask
 from tf_lottery.search.early_bird import EarlyBird
 from tf_lottery.search.imp import find_tickets
+from tf_lottery.search.perturbed import within_epsilon
+from tf_lottery.search.scored import ScoredModel
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
+from tf_lottery.search.strong import find_strong
+from tf_lottery.search.strong import mask_by_of
+from tf_lottery.search.strong import rescaled
 from tf_lottery.tickets import Ticket
 
 
@@ -51,6 +57,11 @@ def find_at_sparsities(
     begin_step: int = 0,
     end_step: int = 0,
     every: int = 100,
+    mask_by: str = "edge_popup",
+    rescale: str = "none",
+    epsilon: float = 0.0,
+    epsilon_unit: str = "absolute",
+    scored: ScoredModel | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     dense: Ticket | None = None,
@@ -70,21 +81,33 @@ def find_at_sparsities(
       has settled, or at `end_step`, it is pruned.
     - `"set"`, `"rigl"`: a random mask is trained, and rewired every `every`
       steps until `end_step`.
+    - `"edge_popup"`, `"learned_supermask"`: which of the initial weights are
+      kept is trained, and they are not.
+    - `"supermask"`: the mask that the criterion finds on the trained network
+      is put on the initial weights, which are not trained.
+    - `"perturbed"`: level 0 is trained with every weight of the kernels
+      within `epsilon` of its initial value; a mask is put on what it became,
+      as `mask_by` says, and that is not trained further.
+
+    The `trained` weights of the four last are those that the mask was found
+    for, and `rewind` the initial ones: the same but for perturbed.
 
     Args:
         model: as in `find_tickets`.
         train: as in `find_tickets`. For the methods that change the mask
             inside a training it is also passed `change`: before taking the
             step t for which `change.next(t) == t` it must call
-            `change(model, optimizer, t)`, once.
+            `change(model, optimizer, t)`, once. Where scores are trained it is
+            passed a `ScoredModel`; where a mask is put on weights that are
+            not trained, `frozen=True`, to evaluate and no more.
         sparsities: fractions of the prunable weights to be zero, in (0, 1).
         method: one of these names.
         criterion: a name in `PRUNERS`, or a `Pruner`; of no use to set and
-            rigl.
+            rigl, nor where scores are trained.
         scope: what competes, as in `tf_lottery.prune`.
-        structure: what stays or goes together, as in `tf_lottery.prune`; of
-            no use to set and rigl. What reads a pruned channel is pruned
-            with it, and counts.
+        structure: what stays or goes together, as in `tf_lottery.prune`; not
+            for methods that rewire, or train no ticket. What reads a pruned
+            channel is pruned with it, and counts.
         x: inputs for criteria that need data, and for rigl.
         y: their targets.
         loss: `(y, outputs) -> losses`.
@@ -95,6 +118,14 @@ def find_at_sparsities(
         begin_step: first step at which gradual prunes.
         end_step: last step at which the mask changes.
         every: steps between two changes; of early_bird, between two looks.
+        mask_by: of perturbed: `"edge_popup"`, `"bernoulli"` (as
+            learned_supermask) or `"criterion"`.
+        rescale: of the kept weights of tickets that are not trained, as of
+            `ScoredModel`.
+        epsilon: of perturbed, at least 0.
+        epsilon_unit: `"absolute"`, or `"sigma"`, the standard deviation of
+            the initial weights of each kernel.
+        scored: around `model`, where there is one already.
         seed: as in `find_tickets`.
         config: as in `find_tickets`.
         dense: the ticket of level 0, where it is there already; it is not
@@ -132,12 +163,24 @@ def find_at_sparsities(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
-    if METHODS[method].rewires and structure is not None:
+    kind = METHODS[method]
+    if (kind.rewires or kind.strong) and structure is not None:
         raise ValueError(
             f"`structure` must be None for method {method}. Received: "
-            f"structure={structure!r}. Single weights are dropped and grown."
+            f"structure={structure!r}. It decides on single weights."
         )
-    if METHODS[method].inside and not 0 < every <= end_step:
+    if kind.strong and rewind_step:
+        raise ValueError(
+            f"`rewind_step` must be 0 for method {method}. Received: "
+            f"rewind_step={rewind_step}. Its tickets are of initial weights."
+        )
+    if rescale not in RESCALE:
+        raise ValueError(
+            f"`rescale` must be one of {', '.join(RESCALE)}. Received: "
+            f"rescale={rescale!r}. Choose one of these."
+        )
+    by = mask_by_of(method, mask_by)
+    if kind.inside and not 0 < every <= end_step:
         raise ValueError(
             "`every` must be at least one step, and at most end_step. "
             f"Received: every={every}, end_step={end_step}. Three quarters of "
@@ -146,12 +189,16 @@ def find_at_sparsities(
     # Before anything is trained.
     check_choice(model, pruner, structure)
 
+    train_first = train
+    if method == "perturbed":
+        train_first = within_epsilon(train, epsilon, epsilon_unit)
+
     def search() -> Iterator[Ticket]:
         first = dense
         if first is None:
             first = next(
                 find_tickets(
-                    model, train, levels=0, seed=seed, config=config,
+                    model, train_first, levels=0, seed=seed, config=config,
                     rewind_step=rewind_step, scope="global",
                 )
             )
@@ -164,6 +211,18 @@ def find_at_sparsities(
             model, first, sparsity, method=method, level=level, scope=scope,
             structure=structure, collapse=collapse, seed=seed, **given,
         )
+        if kind.strong:
+            perturbed = method == "perturbed"
+            mask, metrics = find_strong(
+                train, context, first.trained if perturbed else first.rewind,
+                pruner, by=by, sparsity=sparsity, scope=scope,
+                rescale=rescale, scored=scored, level=level,
+                seed=level_seed(seed, level),
+            )
+            return Ticket.of(
+                model, rewind=rescaled(first.rewind, mask, rescale),
+                level=level, config=config, metrics=metrics,
+            )
         arguments: dict[str, Any] = {}
         start = rewind_step
         if method in ("one_shot", "at_init"):
@@ -228,8 +287,9 @@ def scoring_context(
     """Puts the network on a model that a level's mask is chosen on.
 
     Args:
-        model: masked. It gets the mask of `dense` and its trained weights for
-            one_shot, those of the rewind step otherwise.
+        model: masked. It gets the mask of `dense` and its trained weights
+            for methods that prune the trained network, those of the rewind
+            step otherwise.
         dense: the ticket of level 0.
         sparsity: of the level.
         method: as in `find_at_sparsities`.
@@ -244,7 +304,7 @@ def scoring_context(
         What a pruner chooses the level's mask by.
     """
     set_mask(model, dense.mask)
-    trained = method == "one_shot"
+    trained = METHODS[method].trains_dense
     set_state(model, dense.trained if trained else dense.rewind)
     return PruningContext(
         model,

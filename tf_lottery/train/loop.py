@@ -200,7 +200,8 @@ class Trainer:
             stopping, under the column names of results.csv. The evaluations
             themselves are in `rows`, and how long it took, over all its
             parts where it was cut off, in `seconds`; `changes` has a step and
-            the counts from then on for every change of the mask.
+            the counts from then on, for the first one and for every change of
+            the mask.
 
         Raises:
             RuntimeError: a loss is not finite, or the replicas do not hold
@@ -227,7 +228,7 @@ class Trainer:
         seed_generators(model, seed, self._strategy, restart=True)
         self.rows: list[Evaluation] = []
         self.changes: list[tuple[int, dict[str, int]]] = []
-        if change:
+        if is_masked(model):
             self.changes = [(start_step, get_mask(model).kept_by_path)]
         self._rewound: dict[str, np.ndarray] = {}
         step = start_step
@@ -292,6 +293,29 @@ class Trainer:
         self.seconds = time.monotonic() - started
         steps = self.train_steps - start_step
         return {"train_steps": steps, **summarize(self.rows)}
+
+    def evaluate(self, level: int) -> dict[str, Any]:
+        """Evaluates the model as it is, and trains nothing.
+
+        Args:
+            level: pruning level, for messages.
+
+        Returns:
+            As a training of no step; `rows`, `seconds` and `changes` too.
+
+        Raises:
+            RuntimeError: a loss is not finite.
+        """
+        started = time.monotonic()
+        self.changes = []
+        self.rows = [
+            self._evaluation(0, split)
+            for split in ("validation", "test", "train")
+        ]
+        for row in self.rows:
+            check_finite(row.loss, row.split, level, "without training")
+        self.seconds = time.monotonic() - started
+        return {"train_steps": 0, **summarize(self.rows)}
 
     def _compile(self, step: int, seed: int) -> None:
         """Compiles, so that the first training seems to take no longer."""

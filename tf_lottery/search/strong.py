@@ -1,0 +1,120 @@
+"""Strong tickets: a mask is found for weights that are not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tf_lottery.layers import set_mask
+from tf_lottery.layers import set_state
+from tf_lottery.masks import Mask
+from tf_lottery.masks import check_emptied
+from tf_lottery.masks import floored
+from tf_lottery.methods import MASK_BY
+from tf_lottery.methods import METHODS
+from tf_lottery.pruners import Pruner
+from tf_lottery.pruners import PruningContext
+from tf_lottery.search.channels import find_mask
+from tf_lottery.search.scored import ScoredModel
+from tf_lottery.search.scored import factors
+
+
+def mask_by_of(method: str, mask_by: str) -> str:
+    """Returns what a method finds its masks by.
+
+    Args:
+        method: one whose tickets are not trained.
+        mask_by: the choice of a method that leaves it open.
+
+    Raises:
+        ValueError: there is no such choice.
+    """
+    if mask_by not in MASK_BY:
+        raise ValueError(
+            f"`mask_by` must be one of {', '.join(MASK_BY)}. Received: "
+            f"mask_by={mask_by!r}. Choose one of these."
+        )
+    fixed = METHODS[method].mask_by
+    return mask_by if fixed in (None, "any") else fixed
+
+
+def find_strong(
+    train: Callable[..., Mapping[str, Any] | None],
+    context: PruningContext,
+    weights: Mapping[str, np.ndarray],
+    pruner: Pruner,
+    *,
+    by: str,
+    sparsity: float,
+    scope: str,
+    rescale: str,
+    scored: ScoredModel | None,
+    **how: Any,
+) -> tuple[Mask, Mapping[str, Any] | None]:
+    """Finds a mask for weights that stay what they are, and puts it on them.
+
+    Args:
+        train: called with a `ScoredModel`, whose scores it trains; or, by a
+            criterion, with the masked network and `frozen=True`, and then it
+            is to train nothing.
+        context: with the model and the counts.
+        weights: `{path: array}`, the state that the mask is for.
+        pruner: of a mask by criterion; it looks at the context's model.
+        by: one of `MASK_BY`.
+        sparsity: of the mask.
+        scope: as in `find_at_sparsities`.
+        rescale: as of `ScoredModel`.
+        scored: around the context's model; made if none.
+        **how: `level` and `seed`, for `train`.
+
+    Returns:
+        The mask, and what `train` returned. The model holds the mask, and the
+        weights with their factors.
+    """
+    model = context.model
+    if by == "criterion":
+        mask = find_mask(pruner, context, sparsity, scope)
+        set_state(model, weights)
+        set_mask(model, mask)
+        set_state(model, rescaled(weights, mask, rescale))
+        return mask, train(model, start_step=0, frozen=True, **how)
+    before = context.mask.kept_by_path
+    keep = context.keep
+    if context.collapse == "floor":
+        if isinstance(keep, int):
+            raise ValueError(
+                "`collapse` must be stop or allow for scores that compete "
+                f"over all kernels. Received: collapse='floor', scope={scope}."
+                " Choose one of these, or another scope."
+            )
+        keep = floored(keep, before)
+    if scored is None:
+        scored = ScoredModel(model, by=by, keep=keep, rescale=rescale)
+    set_state(model, weights)
+    scored.start(keep, context.seed)
+    metrics = train(scored, start_step=0, **how)
+    mask = scored.settle()
+    if context.collapse == "stop":
+        check_emptied(mask.kept_by_path, before)
+    return mask, metrics
+
+
+def rescaled(
+    weights: Mapping[str, np.ndarray], mask: Mask, rescale: str
+) -> dict[str, np.ndarray]:
+    """Returns the weights with the factors of the kernels, 0 where pruned.
+
+    Args:
+        weights: `{path: array}`.
+        mask: of the network.
+        rescale: as of `ScoredModel`.
+    """
+    by_path = factors(mask, rescale)
+    return {
+        path: np.where(mask[path], value, 0).astype(value.dtype) * by_path[path]
+        if path in mask
+        else value
+        for path, value in weights.items()
+    }

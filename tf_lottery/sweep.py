@@ -1,0 +1,138 @@
+"""Running what a configuration asks for: one experiment, or one per epsilon."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from tf_lottery import report
+from tf_lottery import train
+from tf_lottery.atomic import replace_file
+from tf_lottery.config import Config
+from tf_lottery.config import run_name
+from tf_lottery.experiment import Experiment
+from tf_lottery.results import Results
+
+
+@dataclasses.dataclass(frozen=True)
+class PerturbationResults:
+    """What strong tickets reach after every weight moved by up to epsilon.
+
+    Args:
+        rows: one dict per epsilon, replicate and level, as `results.csv` of
+            the epsilon's run with `epsilon` before; level 0 is the network
+            before it is masked.
+        run_dir: the folder with `perturbation.csv` and the figure.
+        unit: of epsilon.
+    """
+
+    rows: list[dict[str, Any]]
+    run_dir: str
+    unit: str
+
+    def table(self) -> str:
+        """Returns test accuracies, a line per density, as text."""
+        return report.perturbation_table(self.rows, self.unit)
+
+    def finding(self) -> str:
+        """Returns whether accuracy and best density rise with epsilon."""
+        return report.perturbation_finding(self.rows)
+
+
+def run(
+    config: Config | None = None,
+    *,
+    progress: report.Progress | None = None,
+    **changes: Any,
+) -> Results | PerturbationResults:
+    """Runs an experiment; finished levels of an earlier run are reused.
+
+    Of several values of `epsilon` each is an experiment with a run directory
+    of its own, and a table and a figure over all come in another.
+
+    Args:
+        config: what to run; the defaults if none.
+        progress: where to report; the terminal by default.
+        **changes: fields of `Config` to set, for example `levels=5`.
+
+    Returns:
+        `Results`, or `PerturbationResults` for several values of `epsilon`;
+        everything is on disk as well.
+
+    Raises:
+        ValueError, TypeError: a bad configuration, before any data is read.
+        RuntimeError: training failed; finished levels are kept.
+        OSError: the disk is full or cannot be written.
+
+    Example:
+        >>> results = run(levels=1, train_steps=20, output_dir=folder,
+        ...               quiet=True)
+        >>> [row["kept_weights"] for row in results.rows]
+        [50200, 40260]
+    """
+    config = dataclasses.replace(config or Config(), **changes)
+    follows = train.read_task(config.strategy).number > 0
+    if progress is None:
+        progress = report.Progress(
+            quiet=config.quiet or follows,
+            log_file=None if follows else config.log_file,
+        )
+    with progress, train.lost_workers(config.strategy):
+        if len(config.epsilon or ()) > 1:
+            return _sweep(config, progress)
+        experiment = Experiment(config, progress)
+        return experiment.tell_plan() if config.plan else experiment.run()
+
+
+def _sweep(
+    config: Config, progress: report.Progress
+) -> PerturbationResults:
+    """Runs one experiment per epsilon, then reports on all."""
+    epsilons = config.epsilon or ()
+    # All are checked before any is trained.
+    experiments = [
+        Experiment(dataclasses.replace(config, epsilon=(epsilon,)), progress)
+        for epsilon in epsilons
+    ]
+    values = config.to_json()
+    folder = os.path.join(config.output_dir, run_name(values))
+    if config.plan:
+        for epsilon, experiment in zip(epsilons, experiments):
+            progress.result(f"epsilon {epsilon:g}:")
+            experiment.tell_plan()
+        return PerturbationResults([], folder, config.epsilon_unit)
+    steps = [experiment.steps() for experiment in experiments]
+    progress.start(*map(sum, zip(*steps)))
+    rows: list[dict[str, Any]] = []
+    for number, (epsilon, experiment) in enumerate(
+        zip(epsilons, experiments), 1
+    ):
+        progress.line(f"epsilon {epsilon:g} ({number} of {len(epsilons)})")
+        found = experiment.run(among_others=True)
+        rows += [{"epsilon": epsilon, **row} for row in found.rows]
+    results = PerturbationResults(rows, folder, config.epsilon_unit)
+    if experiments[0].writes:
+        progress.result(_write(results, values))
+    return results
+
+
+def _write(results: PerturbationResults, values: dict[str, Any]) -> str:
+    """Writes table, rows and figure; returns what there is to say."""
+    folder = results.run_dir
+    figure = os.path.join(folder, "report", "perturbation.png")
+    title = f"{values['model']} on {values['dataset']}"
+    drawn = report.perturbation_figure(results.rows, results.unit, title=title)
+    report.save_figure(drawn, figure)
+    text = f"{results.table()}\n\n{results.finding()}"
+    for name, content in (
+        ("config.json", json.dumps(values, indent=1, sort_keys=True)),
+        ("perturbation.txt", text),
+        ("perturbation.csv", report.perturbation_csv(results.rows).rstrip()),
+    ):
+        replace_file(os.path.join(folder, name), f"{content}\n".encode())
+    return (
+        f"\n{text}\n\nFigure:  {figure}\n"
+        f"Results: {folder}/perturbation.csv"
+    )
