@@ -82,7 +82,10 @@ def test_a_method_from_flags_to_results(method, command, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["rigl", "gradual", "early_bird"])
+@pytest.mark.parametrize(
+    "method",
+    ["rigl", "gradual", "early_bird", "edge_popup", "learned_supermask"],
+)
 def test_a_killed_change_goes_on_bit_for_bit(
     method, content, environment, tmp_path
 ):

@@ -84,7 +84,12 @@ def test_the_figure(rows):
     assert list(second.get_ydata()) == pytest.approx([60, 80, 88])
     assert list(right.lines[0].get_ydata()) == [25, 75, 75]
     assert list(right.lines[2].get_ydata()) == [75, 75, 75]
-    assert list(right.lines[0].get_xdata()) == [0, 0.01, 0.1]
+    assert list(right.lines[0].get_xdata()) == [0, 1, 2]
+    ticks = [label.get_text() for label in left.get_xticklabels()]
+    assert ticks == ["0", "0.01", "0.1"]
+    # Chance, before masking, is far below what is compared.
+    assert left.get_ylim()[0] == pytest.approx(61 - 28)
+    assert left.texts[0].get_text() == "1 before masking below 33 %"
     one = [r for r in rows if r["replicate"] == 0]
     assert len(perturbation_figure(one, title="").axes[0].lines) == 2
     with pytest.raises(ValueError, match="must have a masked network"):

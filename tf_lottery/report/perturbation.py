@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tf_lottery.report.summary import density_percent
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _Rows = Sequence[Mapping[str, Any]]
@@ -151,19 +152,22 @@ def perturbation_figure(
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=_FONT_SIZE + 2)
     left, right = figure.subplots(1, 2)
-    before = [e for e in grid.epsilons if grid.has(e, 0)]
+    # Evenly spaced: epsilons span decades, and 0 is mostly among them.
+    place = {e: i for i, e in enumerate(grid.epsilons)}
+    before = [e for e in place if grid.has(e, 0)]
     left.plot(
-        before, [grid.mean(e, 0) for e in before],
+        [place[e] for e in before], [grid.mean(e, 0) for e in before],
         color=_GREY, linestyle="--", marker="s", markersize=4,
         label="before masking",
     )
     line: dict[str, Any] = dict(color=_BLUE, marker="o", markersize=5)
     left.plot(
-        list(best), [grid.mean(e, n) for e, n in best.items()],
+        [place[e] for e in best], [grid.mean(e, n) for e, n in best.items()],
         label="best masked", **line,
     )
     right.plot(
-        list(best), [100 * grid.density[n] for n in best.values()],
+        [place[e] for e in best],
+        [100 * grid.density[n] for n in best.values()],
         label="best by the mean", **line,
     )
     # One replicate has no spread to show.
@@ -178,32 +182,50 @@ def perturbation_figure(
     for i, one in enumerate(alone):
         label = "" if i else "one replicate"
         left.plot(
-            list(one.best), [one.mean(e, n) for e, n in one.best.items()],
+            [place[e] for e in one.best],
+            [one.mean(e, n) for e, n in one.best.items()],
             label=label, **dots,
         )
         right.plot(
-            list(one.best), [100 * one.density[n] for n in one.best.values()],
+            [place[e] for e in one.best],
+            [100 * one.density[n] for n in one.best.values()],
             label=label, **dots,
         )
-    epsilons = grid.epsilons
-    positive = [e for e in epsilons if e > 0]
-    for axes, letter, label in (
-        (left, "a", "test accuracy (%)"),
-        (right, "b", "density of the best mask (%)"),
+    _leave_out(left, [grid.mean(e, n) for e, n in best.items()])
+    for axes, letter, label, corner in (
+        (left, "a", "test accuracy (%)", "upper left"),
+        (right, "b", "density of the best mask (%)", "lower right"),
     ):
-        if positive and max(positive) > 20 * min(positive):
-            axes.set_xscale("symlog", linthresh=min(positive))
-        axes.set_xticks(epsilons, [f"{e:g}" for e in epsilons])
-        axes.minorticks_off()
+        axes.set_xticks(range(len(place)), [f"{e:g}" for e in place])
+        axes.set_xlim(-0.4, len(place) - 0.6)
         axes.set_xlabel(f"epsilon{_UNITS[unit]}", fontsize=_FONT_SIZE)
         axes.set_ylabel(label, fontsize=_FONT_SIZE)
         axes.set_title(f"({letter})", loc="left", fontsize=_FONT_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.legend(frameon=False, fontsize=_FONT_SIZE - 1)
+        axes.legend(frameon=False, fontsize=_FONT_SIZE - 1, loc=corner)
     right.set_ylim(0, 100)
     return figure
+
+
+def _leave_out(axes: Axes, shown: Sequence[float]) -> None:
+    """Ends the axis below the masked networks, and says what it leaves out.
+
+    A network whose weights hardly moved is at chance before it is masked: on
+    one axis with it all others would lie on one line.
+    """
+    span = max(max(shown) - min(shown), 1.0)
+    bottom = min(shown) - span
+    before = axes.lines[0].get_ydata()
+    below = sum(value < bottom for value in before)
+    if below:
+        axes.set_ylim(bottom=bottom, top=max(shown) + 0.6 * span)
+        axes.text(
+            0.985, 0.03, f"{below} before masking below {bottom:.0f} %",
+            transform=axes.transAxes, ha="right", fontsize=_FONT_SIZE - 1,
+            color="0.25",
+        )
 
 
 class _Grid:
