@@ -79,6 +79,7 @@ class Evaluator:
 
         self._batch_size = batch_size
         self._evaluate = evaluate
+        self._traced: dict[tuple, Callable] = {}
 
     def stage(
         self, x: np.ndarray, y: np.ndarray, *, host: bool = False
@@ -125,10 +126,18 @@ class Evaluator:
     def __call__(self, staged: Staged) -> tuple[float, float]:
         """Returns `(mean loss, accuracy)` over a staged data set."""
         # Sums of a batch are float32; over batches they add up in float64.
-        sums = [self._evaluate(*group).numpy() for group in staged.groups]
+        sums = [self._sums(*group).numpy() for group in staged.groups]
         total = np.concatenate(sums).astype(np.float64).sum(0)
         loss, right = total / staged.size
         return float(loss), float(right)
+
+    def _sums(self, *group: tf.Tensor) -> tf.Tensor:
+        # One per shape, and no warning that there are several.
+        shapes = tuple(tuple(a.shape) for a in group)
+        if shapes not in self._traced:
+            concrete = self._evaluate.get_concrete_function(*group)
+            self._traced[shapes] = concrete
+        return self._traced[shapes](*group)
 
 
 def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
