@@ -49,6 +49,7 @@ ROOMS = (
 )
 WITHOUT_TENSORFLOW = (
     "paths", "atomic", "step", "schedules", "seeds", "masks", "config",
+    "theory",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,0 +1,14 @@
+"""The random subset-sum problem behind the strong lottery-ticket hypothesis.
+
+A large random network holds a good small one because sums of subsets of a few
+random numbers come near any number. Here those sums are computed exactly,
+also where each chosen number may be moved a little. NumPy alone.
+"""
+
+from tf_lottery.theory.subset_sum import Solution
+from tf_lottery.theory.subset_sum import solve
+
+__all__ = [
+    "Solution",
+    "solve",
+]
