@@ -5,10 +5,18 @@ random numbers come near any number. Here those sums are computed exactly,
 also where each chosen number may be moved a little. NumPy alone.
 """
 
+from tf_lottery.theory.bounds import counting_bound
+from tf_lottery.theory.bounds import theorem_order
+from tf_lottery.theory.coverage import smallest_covering
+from tf_lottery.theory.coverage import smallest_reaching
 from tf_lottery.theory.subset_sum import Solution
 from tf_lottery.theory.subset_sum import solve
 
 __all__ = [
     "Solution",
+    "counting_bound",
+    "smallest_covering",
+    "smallest_reaching",
     "solve",
+    "theorem_order",
 ]
