@@ -11,12 +11,20 @@ from tf_lottery.theory.coverage import smallest_covering
 from tf_lottery.theory.coverage import smallest_reaching
 from tf_lottery.theory.subset_sum import Solution
 from tf_lottery.theory.subset_sum import solve
+from tf_lottery.theory.sweep import DISTRIBUTIONS
+from tf_lottery.theory.sweep import Point
+from tf_lottery.theory.sweep import draw
+from tf_lottery.theory.sweep import sweep
 
 __all__ = [
+    "DISTRIBUTIONS",
+    "Point",
     "Solution",
     "counting_bound",
+    "draw",
     "smallest_covering",
     "smallest_reaching",
     "solve",
+    "sweep",
     "theorem_order",
 ]
