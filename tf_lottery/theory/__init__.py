@@ -2,7 +2,8 @@
 
 A large random network holds a good small one because sums of subsets of a few
 random numbers come near any number. Here those sums are computed exactly,
-also where each chosen number may be moved a little. NumPy alone.
+also where each chosen number may be moved a little. NumPy alone, and Keras
+where a model is asked for.
 """
 
 from tf_lottery.theory.bounds import counting_bound
@@ -15,11 +16,15 @@ from tf_lottery.theory.sweep import DISTRIBUTIONS
 from tf_lottery.theory.sweep import Point
 from tf_lottery.theory.sweep import draw
 from tf_lottery.theory.sweep import sweep
+from tf_lottery.theory.wide_layer import WideLayer
+from tf_lottery.theory.wide_layer import weight_candidates
+from tf_lottery.theory.wide_layer import wide_layer
 
 __all__ = [
     "DISTRIBUTIONS",
     "Point",
     "Solution",
+    "WideLayer",
     "counting_bound",
     "draw",
     "smallest_covering",
@@ -27,4 +32,6 @@ __all__ = [
     "solve",
     "sweep",
     "theorem_order",
+    "weight_candidates",
+    "wide_layer",
 ]
