@@ -15,6 +15,7 @@ from tf_lottery import data
 from tf_lottery import export
 from tf_lottery import models
 from tf_lottery import parallel
+from tf_lottery import paths
 from tf_lottery import provenance
 from tf_lottery import search
 from tf_lottery import seeds
@@ -27,7 +28,6 @@ from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
-from tf_lottery.paths import is_file
 from tf_lottery.plan import MAIN
 from tf_lottery.plan import Plan
 from tf_lottery.plan import parse_levels
@@ -69,7 +69,7 @@ class Experiment:
         analysis.check_controls(config.branches, config.criterion)
         self._exported = parse_levels("export", config.export, config.levels)
         start = provenance.load_start(config)
-        provenance.check_folder(config.output_dir)
+        paths.check_folder(config.output_dir)
         self._strategy = train.make_strategy(config.strategy)
         self._workers = train.Workers(self._strategy)
         self.info = self._workers.chief_first(
@@ -195,7 +195,7 @@ class Experiment:
             if key.branch != MAIN or key.level not in self._exported:
                 continue
             path = os.path.join(self._store.level_path(key), "saved_model")
-            if not is_file(os.path.join(path, "saved_model.pb")):
+            if not paths.is_file(os.path.join(path, "saved_model.pb")):
                 export.export_saved_model(self._store.load(key), path)
                 self._progress.line(f"SavedModel: {path}")
 

@@ -187,6 +187,31 @@ def remove_tree(path: str) -> None:
         address.rmtree()
 
 
+def check_folder(output_dir: str) -> None:
+    """Checks that a command can make its folder.
+
+    Args:
+        output_dir: the folder, there or not; a path, or an address.
+
+    Raises:
+        ValueError: no such folder can be made.
+        OSError: the object store cannot be reached.
+    """
+    if is_remote(output_dir):
+        check_address("output_dir", output_dir)
+        # Without access this raises, before any data is read.
+        is_file(os.path.join(output_dir, "config.json"))
+        return
+    folder = os.path.abspath(output_dir)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(
+            "`output_dir` must be a folder that can be written. Received: "
+            f"output_dir={output_dir!r}. Choose another."
+        )
+
+
 @contextlib.contextmanager
 def _remote(path: str) -> Iterator[Any]:
     """The address; whatever a store's client raises comes as an OSError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import Any
 
 import keras
@@ -11,35 +10,7 @@ import keras
 from tf_lottery import data
 from tf_lottery.config import Config
 from tf_lottery.config import identity
-from tf_lottery.paths import check_address
-from tf_lottery.paths import is_file
-from tf_lottery.paths import is_remote
 from tf_lottery.tickets import Ticket
-
-
-def check_folder(output_dir: str) -> None:
-    """Checks that run directories can be made.
-
-    Args:
-        output_dir: where run directories are to be; a path, or an address.
-
-    Raises:
-        ValueError: no such folder can be made.
-        OSError: the object store cannot be reached.
-    """
-    if is_remote(output_dir):
-        check_address("output_dir", output_dir)
-        # Without access this raises, before any data is read.
-        is_file(os.path.join(output_dir, "config.json"))
-        return
-    folder = os.path.abspath(output_dir)
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(
-            "`output_dir` must be a folder that can be written. Received: "
-            f"output_dir={output_dir!r}. Choose another."
-        )
 
 
 def identify(
