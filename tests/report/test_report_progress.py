@@ -67,6 +67,19 @@ def test_batch_job_shows_life_once_a_minute(clock):
     )
 
 
+def test_other_units_are_named(clock):
+    stream = io.StringIO()
+    progress = Progress(stream=stream, unit="draw")
+    progress.start(50)
+    for done in (1, 20):
+        clock.now += 60.0
+        progress.advance(done)
+    assert stream.getvalue().splitlines() == [
+        "1 of 50 draws, 60 s/draw, about 49 min left",
+        "21 of 50 draws, 5.7 s/draw, about 3 min left",
+    ]
+
+
 @pytest.mark.parametrize(
     ("total", "steps", "seconds", "expected"),
     [

@@ -28,6 +28,7 @@ class Progress:
         log_file: A file that every line is appended to, with the time, or
             None. Heartbeats go there too, at most once a minute.
         stream: Where to print; standard error when None.
+        unit: What is counted, in the singular.
 
     Raises:
         ValueError: `log_file` can not be opened.
@@ -46,7 +47,9 @@ class Progress:
         quiet: bool = False,
         log_file: str | os.PathLike[str] | None = None,
         stream: TextIO | None = None,
+        unit: str = "step",
     ) -> None:
+        self._unit = unit
         self._stream = None if quiet else stream or sys.stderr
         self._log_file = log_file
         self._told = False
@@ -108,7 +111,7 @@ class Progress:
                 # fast ones (a convolution branch after cached data).
                 miniters=0,
                 smoothing=0.05,
-                unit=" steps",
+                unit=f" {self._unit}s",
                 unit_scale=True,
                 # The bar takes what the status leaves of the width.
                 bar_format=(
@@ -205,14 +208,14 @@ class Progress:
         if self._total is None or now - self._last_beat < _HEARTBEAT_SECONDS:
             return
         self._last_beat = now
-        text = f"{self._done:,} of {self._total:,} steps"
+        text = f"{self._done:,} of {self._total:,} {self._unit}s"
         worked = self._done - self._initial
         if worked > 0:
             rate = worked / max(now - self._started, 1e-9)
             left = max(self._total - self._done, 0) / rate
-            speed = f"{rate:,.0f} steps/s" if rate >= 10 else (
-                f"{rate:.2g} steps/s" if rate >= 1
-                else f"{1 / rate:.2g} s/step"
+            speed = f"{rate:,.0f} {self._unit}s/s" if rate >= 10 else (
+                f"{rate:.2g} {self._unit}s/s" if rate >= 1
+                else f"{1 / rate:.2g} s/{self._unit}"
             )
             text += f", {speed}, about {_duration(left)} left"
         if self._status:
