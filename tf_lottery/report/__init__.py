@@ -15,6 +15,13 @@ from tf_lottery.report.perturbation import (
 )
 from tf_lottery.report.progress import Progress
 from tf_lottery.report.results import COLUMNS, read_results, write_results
+from tf_lottery.report.subset_sum import (
+    aligned,
+    subset_sum_figure,
+    subset_sum_table,
+    write_points,
+    write_table,
+)
 from tf_lottery.report.summary import density_percent, summarize
 from tf_lottery.report.tables import text_table
 
@@ -22,6 +29,7 @@ __all__ = [
     "COLUMNS",
     "Progress",
     "accuracy_figure",
+    "aligned",
     "density_percent",
     "finding",
     "perturbation_csv",
@@ -30,7 +38,11 @@ __all__ = [
     "perturbation_table",
     "read_results",
     "save_figure",
+    "subset_sum_figure",
+    "subset_sum_table",
     "summarize",
     "text_table",
+    "write_points",
     "write_results",
+    "write_table",
 ]

@@ -40,11 +40,13 @@ class Point:
         ratio: `epsilon / eta`.
         epsilon: the largest perturbation of a chosen candidate.
         trials: number of draws.
-        candidates: the smallest `n` with which a share `probability` of the
-            draws cover the interval; None if that share never did.
+        probability: the share of them that is to cover the interval.
+        max_candidates: how many were tried at most, in each draw.
+        candidates: the smallest `n` with which that share of the draws
+            covers; None if it never does.
         fewest: the smallest `n` of any draw; None if none covered.
         median: the same as `candidates` for one half of the draws.
-        never: how many draws did not cover with the most candidates tried.
+        never: how many draws did not cover with `max_candidates`.
         order: `theorem_order`, up to a constant.
         bound: `counting_bound`; None if no number is enough.
     """
@@ -54,6 +56,8 @@ class Point:
     ratio: float
     epsilon: float
     trials: int
+    probability: float
+    max_candidates: int
     candidates: int | None
     fewest: int | None
     median: int | None
@@ -177,7 +181,7 @@ def sweep(
                         for x in draws
                     ]
                     yield _point(
-                        name, eta, ratio, found, share,
+                        name, eta, ratio, found, share, most,
                         float(ends[1] - ends[0]), size,
                     )
 
@@ -190,6 +194,7 @@ def _point(
     ratio: float,
     found: Sequence[int | None],
     share: float,
+    most: int,
     width: float,
     size: int | None,
 ) -> Point:
@@ -207,6 +212,8 @@ def _point(
         ratio,
         epsilon,
         trials,
+        share,
+        most,
         candidates=quantile(share),
         fewest=covered[0] if covered else None,
         median=quantile(0.5),
