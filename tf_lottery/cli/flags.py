@@ -44,7 +44,7 @@ def parse(
 
     Args:
         argv: the program's name and its arguments; `--flagfile` is followed.
-        kinds: `{name: "string", "bool", "integer" or "list"}`.
+        kinds: `{name: "string", "bool", "integer", "float" or "list"}`.
 
     Returns:
         The flags that were given, `{name: value}`; None where help was asked
@@ -80,6 +80,36 @@ def parse(
         for name in kinds
         if values[name].present and values[name].value is not None
     }
+
+
+def numbers(name: str, values: Sequence[str]) -> list[float]:
+    """Reads a list flag whose values are numbers.
+
+    Args:
+        name: the flag's, for the error.
+        values: what was given, such as `["0.1", "0.03"]`.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ValueError: the list is empty, or one of them is no number.
+
+    Example:
+        >>> numbers("eta", ["0.1", "1e-3"])
+        [0.1, 0.001]
+    """
+    try:
+        read = [float(value) for value in values]
+    except ValueError:
+        read = []
+    if not read:
+        raise ValueError(
+            f"`{name}` must be numbers, with commas between them. Received: "
+            f"{name}={','.join(values)!r}. Write for example "
+            f"--{name}=0.1,0.01."
+        )
+    return read
 
 
 def help_text(program: str, summary: str) -> str:
@@ -153,6 +183,11 @@ def _reworded(error: flags.Error, names: list[str]) -> str:
     if wrong and "invalid literal for int" in text:
         return (
             f"`{wrong[1]}` must be a whole number. Received: "
+            f"{wrong[1]}={wrong[2]!r}. See --help."
+        )
+    if wrong and "could not convert string to float" in text:
+        return (
+            f"`{wrong[1]}` must be a number. Received: "
             f"{wrong[1]}={wrong[2]!r}. See --help."
         )
     if wrong:
