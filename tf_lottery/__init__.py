@@ -40,7 +40,7 @@ _PUBLIC = {
 }
 
 # Public modules: `tf_lottery.callbacks.GradualPruning`.
-_MODULES = ("callbacks", "export", "schedules")
+_MODULES = ("callbacks", "export", "schedules", "theory")
 
 __all__ = sorted([*_PUBLIC, *_MODULES])
 

@@ -1,5 +1,6 @@
 """The solver against values by hand and against all subsets."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -168,6 +169,19 @@ def test_nothing_to_choose_or_to_reach():
     assert found.subsets.shape == (2, 0)
     assert solve([1.0], []).subsets.shape == (0, 1)
     assert solve([0.5], [0.5, 0.1]).errors.tolist() == [0.0, 0.1]
+
+
+def test_forty_candidates_are_accepted():
+    # The first lookup reaches it: 2^20 sums of 2^40.
+    found = solve(np.append(np.full(39, 0.25), 4.0), [2.5], epsilon=1e-9)
+    assert found.errors.tolist() == [0.0] and found.subsets.sum() == 10
+
+
+def test_solutions_are_not_compared_by_arrays():
+    one, two = solve([0.1], [0.0]), solve([0.1], [0.0])
+    assert one != two and one == one
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.errors = two.errors
 
 
 def test_the_sorted_part_stays_small_and_takes_at_least_half():

@@ -195,11 +195,10 @@ class _Table:
 
     def subset(self, code: np.ndarray) -> np.ndarray:
         """The subset that a code of `gaps` stands for."""
-        last = len(self._index) - 1
         return np.where(
             code < 0,
             self._index[self._farthest[np.maximum(-code - 1, 0)]],
-            self._index[np.clip(code, 0, last)],
+            self._index[np.maximum(code, 0)],
         )
 
 
