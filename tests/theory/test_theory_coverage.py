@@ -75,6 +75,8 @@ def test_single_targets_agree_with_the_solver(seed, size):
 
 
 def test_by_hand():
+    reached = smallest_reaching([0.4, 0.3], [0.0, 0.5, 0.7, 9.0], eta=0.11)
+    assert reached.tolist() == [0, 1, 2, -1]
     x = [0.4, -0.4, 0.2, 0.1]
     assert smallest_covering(x, eta=0.5) == 0
     assert smallest_covering(x, eta=0.3) == 2

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -171,6 +172,34 @@ def test_nothing_to_choose_or_to_reach():
     assert solve([0.5], [0.5, 0.1]).errors.tolist() == [0.0, 0.1]
 
 
+def test_memory_is_bounded(monkeypatch):
+    """Not all pairs of a sum and a target are held at once."""
+    monkeypatch.setattr(subset_sum, "_LARGEST_HALF", 10)
+    x, z = np.random.default_rng(0).normal(size=20), np.linspace(0, 1, 2001)
+    tracemalloc.start()
+    solve(x, z)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All pairs of 2^10 and 2,001 would be 16 MB for each array.
+    assert peak < 5e6
+
+
+def test_what_is_reached_is_not_looked_up_again(monkeypatch):
+    seen, gaps = [], subset_sum._Table.gaps
+
+    def counted(self, low, high):
+        seen.append(low.shape[1])
+        return gaps(self, low, high)
+
+    monkeypatch.setattr(subset_sum._Table, "gaps", counted)
+    monkeypatch.setattr(subset_sum, "_LARGEST_HALF", 6)
+    monkeypatch.setattr(subset_sum, "_CHUNK", 1)
+    x = np.ones(12)
+    # Sums 0 to 6 are there without the small half, 7 with one of it.
+    assert solve(x, [0.0, 3.0, 7.0]).errors.tolist() == [0.0, 0.0, 0.0]
+    assert seen == [3, 1]
+
+
 def test_forty_candidates_are_accepted():
     # The first lookup reaches it: 2^20 sums of 2^40.
     found = solve(np.append(np.full(39, 0.25), 4.0), [2.5], epsilon=1e-9)
@@ -205,7 +234,8 @@ def test_the_sorted_part_stays_small_and_takes_at_least_half():
         (([0.1], [0, np.inf]), "`targets` .* inf at position 1"),
         (([0.1], 0.0), r"`targets` must be .*shape=\(\)"),
         ((np.ones(41), [0]), r"`candidates` must be at most 40\. Received: "
-         r"41, which have 2\^41 = 2\.2e\+12 subsets"),
+         r"41, which have 2\^41 = 2\.2e\+12 subsets; "
+         r"this solver looks up 2\^21 sums per target"),
     ],
 )
 def test_bad_arrays(arguments, message):
