@@ -115,6 +115,16 @@ def test_intervals_that_touch_are_one():
     ) is None
 
 
+def test_targets_just_reached_are_reached():
+    for tenths in range(3, 30):
+        x, ends = [tenths / 10], [(tenths - 1) / 10, (tenths + 1) / 10]
+        # 0.7 + 0.1 and 0.8 - 0.1 are not 0.8 and 0.7.
+        assert (smallest_reaching(x, ends, eta=0.1) == 1).all()
+        outside = [ends[0] - 1e-9, ends[1] + 1e-9]
+        assert (smallest_reaching(x, outside, eta=0.1) == -1).all()
+        assert smallest_covering(x, eta=0.1, interval=ends) == 1
+
+
 def test_sums_that_leave_the_interval_come_back():
     x, interval = [5.0, -4.6, -4.8], (0.2, 0.4)
     assert smallest_covering(x, eta=0.1, interval=interval) == 3
