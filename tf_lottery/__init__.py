@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 # parts that need NumPy alone do not wait for TensorFlow.
 _PUBLIC = {
     "Config": "tf_lottery.config",
+    "EpsilonBall": "tf_lottery.search",
     "LearningRate": "tf_lottery.schedules",
     "MODELS": "tf_lottery.models",
     "Mask": "tf_lottery.masks",
@@ -17,6 +18,7 @@ _PUBLIC = {
     "Pruner": "tf_lottery.pruners",
     "PruningContext": "tf_lottery.pruners",
     "PruningRates": "tf_lottery.masks",
+    "ScoredModel": "tf_lottery.search",
     "Step": "tf_lottery.step",
     "Ticket": "tf_lottery.tickets",
     "Trainer": "tf_lottery.train",

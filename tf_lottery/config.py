@@ -130,7 +130,7 @@ class Config:
         "Kept weights of tickets that are not trained, times a power of "
         "size / kept of their kernel: none, sqrt (scaled initialisation) or "
         "dwr (dynamic weight rescaling).",
-        choices=RESCALE, later=True,
+        choices=tuple(RESCALE), later=True,
     )
     score_steps: Step | None = flag(
         None,

@@ -191,7 +191,11 @@ def perturbation_figure(
             [100 * one.density[n] for n in one.best.values()],
             label=label, **dots,
         )
-    _leave_out(left, [grid.mean(e, n) for e, n in best.items()])
+    _leave_out(
+        left,
+        [grid.mean(e, n) for e, n in best.items()],
+        [grid.mean(e, 0) for e in before],
+    )
     for axes, letter, label, corner in (
         (left, "a", "test accuracy (%)", "upper left"),
         (right, "b", "density of the best mask (%)", "lower right"),
@@ -209,7 +213,9 @@ def perturbation_figure(
     return figure
 
 
-def _leave_out(axes: Axes, shown: Sequence[float]) -> None:
+def _leave_out(
+    axes: Axes, shown: Sequence[float], before: Sequence[float]
+) -> None:
     """Ends the axis below the masked networks, and says what it leaves out.
 
     A network whose weights hardly moved is at chance before it is masked: on
@@ -217,7 +223,6 @@ def _leave_out(axes: Axes, shown: Sequence[float]) -> None:
     """
     span = max(max(shown) - min(shown), 1.0)
     bottom = min(shown) - span
-    before = axes.lines[0].get_ydata()
     below = sum(value < bottom for value in before)
     if below:
         axes.set_ylim(bottom=bottom, top=max(shown) + 0.6 * span)
