@@ -74,9 +74,17 @@ def test_ticket_example_runs(whole, monkeypatch):
     assert ticket.level == 2
 
 
+def test_strong_tickets_example_runs(capsys):
+    page = (ROOT / "docs" / "strong_tickets.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.S)[1]
+    exec(code, {})
+    assert capsys.readouterr().out.strip() == "0.5"
+
+
 def test_no_figure_is_left_to_fill_in():
-    notes = (ROOT / "BUILD_NOTES.md").read_text(encoding="utf-8")
-    assert not re.findall(r"@[A-Z]+@|TODO|TBD", README + notes)
+    for name in ("README.md", "BUILD_NOTES.md", "docs/strong_tickets.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not re.findall(r"@[A-Z0-9]+@|TODO|TBD", text), name
 
 
 def test_the_check_finds_both_commands():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 from typing import Any
@@ -105,15 +106,16 @@ def _sweep(
         return PerturbationResults([], folder, config.epsilon_unit)
     steps = [experiment.steps() for experiment in experiments]
     progress.start(*map(sum, zip(*steps)))
+    writes = experiments[0].writes
     rows: list[dict[str, Any]] = []
-    for number, (epsilon, experiment) in enumerate(
-        zip(epsilons, experiments), 1
-    ):
+    for number, epsilon in enumerate(epsilons, 1):
         progress.line(f"epsilon {epsilon:g} ({number} of {len(epsilons)})")
-        found = experiment.run(among_others=True)
+        # Not kept: each has data, networks and compiled loops of its own.
+        found = experiments.pop(0).run(among_others=True)
+        gc.collect()
         rows += [{"epsilon": epsilon, **row} for row in found.rows]
     results = PerturbationResults(rows, folder, config.epsilon_unit)
-    if experiments[0].writes:
+    if writes:
         progress.result(_write(results, values))
     return results
 
