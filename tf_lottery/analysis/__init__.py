@@ -1,5 +1,6 @@
-"""Is it a winning ticket: controls to compare it with, and what it cost."""
+"""Is it a winning ticket: controls, the verdict, and what it cost."""
 
+from tf_lottery.analysis.comparison import Comparison
 from tf_lottery.analysis.controls import CONTROLS
 from tf_lottery.analysis.controls import REWOUND
 from tf_lottery.analysis.controls import Control
@@ -13,23 +14,32 @@ from tf_lottery.analysis.cost import training_flops
 from tf_lottery.analysis.guard import PathGuard
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
+from tf_lottery.analysis.paired import Paired
 from tf_lottery.analysis.scored import SCORED
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
+from tf_lottery.analysis.verdict import LevelVerdict
+from tf_lottery.analysis.verdict import Verdict
+from tf_lottery.analysis.verdict import judge
 
 __all__ = [
     "CONTROLS",
     "COST_COLUMNS",
+    "Comparison",
     "Control",
     "Cost",
     "CostMeter",
     "KernelUse",
+    "LevelVerdict",
+    "Paired",
     "PathGuard",
     "REWOUND",
     "SCORED",
     "SEARCH_COLUMNS",
+    "Verdict",
     "check_controls",
     "inference_flops",
+    "judge",
     "kernel_uses",
     "permuted",
     "training_flops",

@@ -1,0 +1,170 @@
+"""A ticket beside another network, replicate by replicate."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tf_lottery.analysis.paired import ALPHA
+from tf_lottery.analysis.paired import Paired
+from tf_lottery.analysis.paired import holm
+from tf_lottery.analysis.paired import paired_differences
+
+DENSE, EARLY_STOP = "dense", "early_stop"
+#: Controls that a ticket is compared with, and what is asked of each.
+COMPARED = {
+    "reinit": "the initialisation matters",
+    "shuffle_mask": "the structure matters",
+    "random_mask": "the structure matters",
+}
+
+_Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A ticket and another network of the same replicates.
+
+    Args:
+        paired: of test accuracies, ticket - other, as fractions; of
+            early-stop steps the logarithm of their ratio, ticket / dense.
+        threshold: what the mean is held against.
+        left_out: replicates of which one of the two is missing or, of early
+            stopping, not known.
+        p_above: p-value of "the mean is at most the threshold", corrected
+            where the level is secondary; None where there is no spread to
+            judge by.
+        p_below: the same of "the mean is at least the threshold".
+    """
+
+    paired: Paired
+    threshold: float
+    left_out: int
+    p_above: float | None
+    p_below: float | None
+
+    @property
+    def above(self) -> bool:
+        """Whether it is shown that the mean is above the threshold."""
+        return self.p_above is not None and self.p_above <= ALPHA
+
+    @property
+    def below(self) -> bool:
+        """Whether it is shown that the mean is below the threshold."""
+        return self.p_below is not None and self.p_below <= ALPHA
+
+
+def compare_accuracies(
+    run: Mapping[int, _Row],
+    other: Mapping[int, _Row],
+    threshold: float,
+    step: float,
+) -> Comparison:
+    """Returns how test accuracies differ, ticket - other.
+
+    Args:
+        run: rows of the ticket, by replicate.
+        other: of the other network, by replicate; of both those are left out
+            that the other lacks, or whose accuracy is not a number.
+        threshold: that the mean is held against.
+        step: the least standard deviation that is believed.
+    """
+    differences = [
+        run[key]["test_accuracy"] - other[key]["test_accuracy"]
+        for key in sorted(set(run) & set(other))
+    ]
+    finite = [value for value in differences if math.isfinite(value)]
+    paired = paired_differences(finite, step)
+    return _comparison(paired, threshold, len(set(run) | set(other)))
+
+
+def compare_early_stops(
+    run: Mapping[int, _Row], dense: Mapping[int, _Row], apart: float
+) -> Comparison:
+    """Returns how early-stop steps differ: log(ticket / dense).
+
+    Args:
+        run: rows of the ticket, by replicate.
+        dense: of the dense network. Pairs are left out of which one is
+            censored, or has its minimum at step 0.
+        apart: steps between two evaluations; in proportion to the smallest
+            step it is the least standard deviation that is believed.
+    """
+    pairs = [
+        (run[key]["early_stop_step"], dense[key]["early_stop_step"])
+        for key in sorted(set(run) & set(dense))
+        if not run[key]["early_stop_censored"]
+        and not dense[key]["early_stop_censored"]
+    ]
+    pairs = [pair for pair in pairs if min(pair) > 0]
+    # The derivative of the logarithm, where the steps are smallest.
+    floor = apart / min(map(min, pairs)) if pairs else 0.0
+    logs = [math.log(ticket / dense) for ticket, dense in pairs]
+    paired = paired_differences(logs, floor)
+    return _comparison(paired, 0.0, len(set(run) | set(dense)))
+
+
+def _comparison(paired: Paired, threshold: float, count: int) -> Comparison:
+    return Comparison(
+        paired, threshold, count - paired.pairs,
+        paired.p_above(threshold), paired.p_below(threshold),
+    )
+
+
+def correct(
+    found: Mapping[int, dict[str, Comparison]], primary: int | None
+) -> int:
+    """Corrects p-values, in place, by Holm; returns the number of levels.
+
+    Args:
+        found: `{level: comparisons}`. Of each comparison and side the levels
+            that can be tested are a family.
+        primary: the level that is tested alone, and stays as it is.
+    """
+    others = [level for level in found if level != primary]
+    for name in (DENSE, *COMPARED, EARLY_STOP):
+        for side in ("p_above", "p_below"):
+            tested = [
+                level
+                for level in others
+                if name in found[level]
+                and getattr(found[level][name], side) is not None
+            ]
+            raw = [getattr(found[level][name], side) for level in tested]
+            for level, value in zip(tested, holm(raw)):
+                change: dict[str, Any] = {side: value}
+                found[level][name] = dataclasses.replace(
+                    found[level][name], **change
+                )
+    return len(others)
+
+
+def columns(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+    """Returns the columns of verdict.csv that are of comparisons.
+
+    Args:
+        comparisons: of a level; columns of others have None.
+    """
+    result: dict[str, Any] = {}
+    for name in (DENSE, *COMPARED, EARLY_STOP):
+        one = comparisons.get(name)
+        paired = one.paired if one else Paired(0, 0.0, None)
+        values: list[float | None] = [None] * 3
+        if paired.pairs:
+            values = [paired.mean, paired.lower, paired.upper]
+        kind = "difference"
+        if name == EARLY_STOP:
+            kind = "ratio"
+            values = [None if v is None else math.exp(v) for v in values]
+        result |= {
+            f"{name}_pairs": paired.pairs,
+            f"{name}_left_out": one.left_out if one else None,
+            **dict(zip(
+                (f"{name}_{kind}", f"{name}_lower", f"{name}_upper"), values
+            )),
+            f"{name}_p_above": one.p_above if one else None,
+            f"{name}_p_below": one.p_below if one else None,
+        }
+    return result
