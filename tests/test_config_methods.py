@@ -19,6 +19,43 @@ def test_the_paper_s_penalty_goes_with_early_bird():
 
 
 @pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"method": "one_shot"}, "`target_sparsity` must be given for method"),
+        ({"target_sparsity": "0.5"}, "`target_sparsity` must be none for a"),
+        ({"method": "set", "target_sparsity": "0.8,0.5"}, "the smallest first"),
+        ({"method": "set", "target_sparsity": "1"}, r"fractions in \(0, 1\)"),
+        (
+            {"method": "rigl", "target_sparsity": "0.5", "rewind": "1it"},
+            "`rewind` must be 0it for method rigl",
+        ),
+        (
+            {"method": "set", "target_sparsity": "0.5", "criterion": "snip"},
+            "`criterion` must be left out for method set",
+        ),
+        (
+            {"method": "rigl", "target_sparsity": "0.5",
+             "prune_begin": "10it"},
+            "`prune_begin` must be left out for method rigl",
+        ),
+        (
+            {"method": "at_init", "target_sparsity": "0.5",
+             "retrain": "fine_tune"},
+            "`retrain` must be rewind for method at_init",
+        ),
+        (
+            {"method": "one_shot", "target_sparsity": "0.5",
+             "branch_levels": "2"},
+            "`branch_levels` must be between 1 and 1",
+        ),
+    ],
+)
+def test_what_belongs_to_a_method(changes, text):
+    with pytest.raises(ValueError, match=text):
+        Config(**changes)
+
+
+@pytest.mark.parametrize(
     "options",
     [
         dict(method="imp"),

@@ -26,6 +26,8 @@ _MOST = {
     "score_steps": 10**9,
     "weight_decay": 1e6,
     "scale_l1": 1e6,
+    "verdict_density": 1,
+    "verdict_margin": 1,
 }
 _LEAST = {
     "validation_size": 1,
@@ -46,6 +48,8 @@ _LEAST = {
     "prune_every": 1,
     "score_steps": 1,
     "scale_l1": 0,
+    "verdict_density": 0,
+    "verdict_margin": 0,
 }
 # Controls for which the criterion chooses a mask again. A test holds them to
 # those of analysis, which this file does not load.

@@ -46,9 +46,8 @@ class Config:
         "image-classification data set, such as mnist or cifar10.",
     )
     data_dir: str | None = flag(
-        None,
-        "TFDS data directory; TFDS's own default (TFDS_DATA_DIR) if none.",
-        identity=False,
+        None, "TFDS data directory; TFDS's own default (TFDS_DATA_DIR) if "
+        "none.", identity=False,
     )
     validation_size: int = flag(
         5000,
@@ -155,8 +154,7 @@ class Config:
         later=True,
     )
     levels: int = flag(
-        15,
-        "Pruning rounds; levels 0 (dense) to N are trained.",
+        15, "Pruning rounds; levels 0 (dense) to N are trained.",
         identity=False,
     )
     prune_rate: float = flag(
@@ -224,9 +222,7 @@ class Config:
         "them, shift all by up to 4 pixels); none.",
         choices=("flip_crop",), later=True,
     )
-    replicates: int = flag(
-        1, "Independent repetitions.", identity=False
-    )
+    replicates: int = flag(1, "Independent repetitions.", identity=False)
     replicate: int | None = flag(
         None, "Run only this repetition, from 0; all if none.", identity=False
     )
@@ -254,15 +250,12 @@ class Config:
         choices=("auto", "one_device", "mirrored", "multi_worker", "tpu"),
     )
     mixed_precision: str = flag(
-        "float32",
-        "Precision of the computation.",
+        "float32", "Precision of the computation.",
         choices=("float32", "mixed_bfloat16"),
     )
     jit: str = flag(
-        "auto",
-        "Compile the training loop with XLA; auto chooses by model and "
-        "device.",
-        choices=("auto", "on", "off"),
+        "auto", "Compile the training loop with XLA; auto chooses by model "
+        "and device.", choices=("auto", "on", "off"),
     )
     data_placement: str = flag(
         "auto",
@@ -285,26 +278,33 @@ class Config:
         identity=False, kept=False,
     )
     output_dir: str = flag(
-        "runs",
-        "Where run directories are made: a folder, or an address such as "
-        "gs://bucket/runs.",
-        identity=False,
+        "runs", "Where run directories are made: a folder, or an address such "
+        "as gs://bucket/runs.", identity=False,
     )
     checkpoint_every: float = flag(
-        60.0,
-        "Seconds between two saves of the state of the training under way.",
-        identity=False, kept=False,
+        60.0, "Seconds between two saves of the state of the training under "
+        "way.", identity=False, kept=False,
+    )
+    verdict_density: float = flag(
+        0.2,
+        "Density that the verdict is on, declared beforehand: the nearest "
+        "level (with a reinit control, if any has one) is tested alone, the "
+        "others are corrected for their number.",
+        identity=False, later=True,
+    )
+    verdict_margin: float = flag(
+        0.002,
+        "How far below dense the test accuracy of a matching ticket may be; "
+        "0.002 is 0.2 percentage points.",
+        identity=False, later=True,
     )
     export: str | None = flag(
-        None,
-        "Levels to write as SavedModel: all, last, or numbers such as 0,7.",
-        identity=False,
+        None, "Levels to write as SavedModel: all, last, or numbers such as "
+        "0,7.", identity=False,
     )
     plan: bool = flag(
-        False,
-        "Print levels, exact counts, steps, disk and what would be reused; "
-        "run nothing.",
-        identity=False,
+        False, "Print levels, exact counts, steps, disk and what would be "
+        "reused; run nothing.", identity=False,
     )
     quiet: bool = flag(False, "Print errors only.", identity=False)
     log_file: str | None = flag(
