@@ -189,6 +189,45 @@ def test_what_is_printed_can_be_told_again(whole):
     assert "Traceback" not in text and "Warning" not in text
 
 
+def test_a_run_ends_in_its_verdict(whole):
+    verdict = tfl.load_results(whole.path).verdict()
+    assert f"\n\n{verdict.text()}\n\n" in whole.out
+    assert verdict.headline.startswith("Verdict: undecided at level 2, ")
+    path = whole.path / "report" / "verdict.csv"
+    assert f"Verdict: {path}\n" in whole.out
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, same in zip(rows, verdict.rows(), strict=True):
+        assert row == {
+            k: "" if v is None else str(v) for k, v in same.items()
+        }
+    assert [row["primary"] for row in rows] == ["False", "True"]
+
+
+def test_what_is_declared_is_kept_with_the_run(command, flags, copied):
+    before = tfl.load_results(copied)
+    done = command(
+        *flags, "--branches=reinit", f"--output_dir={copied.parent}",
+        "--verdict_density=0.75", "--verdict_margin=0.03",
+    )
+    assert "5 of 5 trainings are finished and reused." in done.out + done.err
+    assert "Verdict: undecided at level 1, 80.2 % of the weights" in done.out
+    results = tfl.load_results(copied)
+    assert (results.verdict_density, results.verdict_margin) == (0.75, 0.03)
+    assert results.verdict().text() in done.out
+    assert results.rows == before.rows
+    again = results.verdict(
+        density=before.verdict_density, margin=before.verdict_margin
+    )
+    assert again == before.verdict()
+
+
+def test_a_run_without_tickets_has_a_finding_alone(command, flags, tmp_path):
+    done = command(*flags, "--levels=0", f"--output_dir={tmp_path}")
+    assert "Only the dense network (level 0) has finished" in done.out
+    assert "Verdict: none" not in done.out
+
+
 def test_load_results_of_no_run(tmp_path):
     with pytest.raises(ValueError, match="`path` must be a results.csv"):
         tfl.load_results(tmp_path)

@@ -122,7 +122,7 @@ class Experiment:
             f"{self.plan.text(self.finished())}\n"
             f"Run directory: {self.run_dir}"
         )
-        return Results(self.record.rows(), self.run_dir)
+        return Results.of(self.record.rows(), self.run_dir, self._identity)
 
     def steps(self) -> tuple[int, int]:
         """Returns optimizer steps of the whole, and how many are done."""

@@ -8,7 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tf_lottery import analysis
 from tf_lottery import report
+from tf_lottery.config import Config
 from tf_lottery.paths import open_read
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import Ticket
@@ -22,22 +24,69 @@ class Results:
         rows: of results.csv, one dict per replicate, branch and level.
         run_dir: the run directory.
         retrain: what pruned networks were trained from.
+        method: how they were found.
+        verdict_density: what the verdict is on, declared beforehand.
+        verdict_margin: how far below dense a matching ticket may be.
     """
 
     rows: list[dict[str, Any]]
     run_dir: str
-    retrain: str = "rewind"
+    retrain: str = Config.retrain
+    method: str = Config.method
+    verdict_density: float = Config.verdict_density
+    verdict_margin: float = Config.verdict_margin
+
+    @classmethod
+    def of(
+        cls,
+        rows: list[dict[str, Any]],
+        run_dir: str,
+        values: Mapping[str, Any],
+    ) -> Results:
+        """Returns results with what config.json says of them.
+
+        Args:
+            rows: of results.csv.
+            run_dir: the run directory.
+            values: of config.json; what it leaves out has its default.
+        """
+        names = ("retrain", "method", "verdict_density", "verdict_margin")
+        known = {name: values[name] for name in names if name in values}
+        return cls(rows, run_dir, **known)
 
     def table(self) -> str:
         """Returns the final table as text."""
         return report.text_table(self.rows)
 
     def finding(self) -> str:
-        """Returns what was found, in a sentence or two."""
+        """Returns what the means say, in a sentence or two."""
         return report.finding(self.rows, self.retrain)
 
+    def verdict(
+        self, *, density: float | None = None, margin: float | None = None
+    ) -> analysis.Verdict:
+        """Returns what is shown of the tickets, and what is not.
+
+        Args:
+            density: that the verdict is on; as declared for the run if none.
+                Another one, chosen when results are known, proves less than
+                its p-values say.
+            margin: how far below dense a matching ticket may be; the run's
+                if none.
+
+        Raises:
+            ValueError: an argument is no fraction.
+        """
+        return analysis.judge(
+            self.rows,
+            density=self.verdict_density if density is None else density,
+            margin=self.verdict_margin if margin is None else margin,
+            method=self.method,
+            retrain=self.retrain,
+        )
+
     def write_report(self, title: str) -> str:
-        """Draws the figure, and returns what there is to say at the end.
+        """Writes figure and verdict.csv, and returns what there is to say.
 
         Args:
             title: of the figure.
@@ -45,12 +94,24 @@ class Results:
         Raises:
             OSError: the run directory cannot be written.
         """
-        figure = os.path.join(self.run_dir, "report", "accuracy.png")
+        folder = os.path.join(self.run_dir, "report")
+        figure = os.path.join(folder, "accuracy.png")
         drawn = report.accuracy_figure(self.rows, title=title)
         report.save_figure(drawn, figure)
+        verdict, path = self.verdict(), os.path.join(folder, "verdict.csv")
+        names = analysis.VERDICT_COLUMNS
+        report.write_table(
+            names, ([row[n] for n in names] for row in verdict.rows()), path
+        )
+        parts = [self.table(), verdict.text(), self.finding()]
+        if not verdict.levels:
+            # The finding says so too.
+            del parts[1]
+        told = "\n\n".join(parts)
         return (
-            f"\n{self.table()}\n\n{self.finding()}\n\n"
-            f"Figure:  {figure}\nResults: {self.run_dir}/results.csv\n"
+            f"\n{told}\n\n"
+            f"Figure:  {figure}\nVerdict: {path}\n"
+            f"Results: {self.run_dir}/results.csv\n"
             f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
         )
 
@@ -122,5 +183,5 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
     path = os.path.join(os.fspath(run_dir), "results.csv")
     rows = report.read_results(path)
     with open_read(os.path.join(run_dir, "config.json")) as file:
-        retrain = json.load(file)["retrain"]
-    return Results(rows, os.fspath(run_dir), retrain)
+        values = json.load(file)
+    return Results.of(rows, os.fspath(run_dir), values)

@@ -1,12 +1,14 @@
 """The verdict on made-up runs, against rules worked out by hand."""
 
 import csv
+import inspect
 import io
 import math
 
 import pytest
 
-from tf_lottery.analysis import judge
+from tf_lottery import Config
+from tf_lottery.analysis import VERDICT_COLUMNS, judge
 
 DENSITY = {0: 1.0, 1: 0.5, 2: 0.2, 3: 0.1}
 # In steps of 1 / 1000, with a sum of zero and a standard deviation of 1.
@@ -332,7 +334,7 @@ def test_other_branches_and_the_order_do_not_matter():
 def test_rows_are_plain_and_the_same_at_each_level():
     rows = [*full(), *rows_of("main", 3, around(0.5))]
     flat = judge(rows).rows()
-    assert flat[0].keys() == flat[1].keys()
+    assert tuple(flat[0]) == tuple(flat[1]) == VERDICT_COLUMNS
     assert [r["verdict"] for r in flat] == ["winning", "no ticket"]
     assert [r["primary"] for r in flat] == [True, False]
     assert flat[0]["dense_difference"] == pytest.approx(0.01)
@@ -357,6 +359,12 @@ def test_rows_are_plain_and_the_same_at_each_level():
 def test_what_is_no_fraction_is_refused(how, message):
     with pytest.raises(ValueError, match=message):
         judge(full(), **how)
+
+
+def test_the_defaults_are_those_of_the_flags():
+    default = inspect.signature(judge).parameters
+    assert default["density"].default == Config().verdict_density
+    assert default["margin"].default == Config().verdict_margin
 
 
 def test_a_row_twice_is_refused():

@@ -34,10 +34,11 @@ def start(one_thread, two_flags):
 
 
 def without_costs(out):
-    """The tables and the finding; what it cost says how long it took."""
+    """The table, verdict and finding; what it cost says how long it took."""
     parts = out.split("\n\n")
     assert parts[1].startswith("level  weights %  search steps")
-    return [parts[0], parts[2]]
+    assert parts[2].startswith("Verdict: ")
+    return [parts[0], *parts[2:4]]
 
 
 def wait_for(found, process, seconds=180):

@@ -18,6 +18,7 @@ from tf_lottery.analysis.paired import Paired
 from tf_lottery.analysis.scored import SCORED
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
+from tf_lottery.analysis.verdict import VERDICT_COLUMNS
 from tf_lottery.analysis.verdict import LevelVerdict
 from tf_lottery.analysis.verdict import Verdict
 from tf_lottery.analysis.verdict import judge
@@ -36,6 +37,7 @@ __all__ = [
     "REWOUND",
     "SCORED",
     "SEARCH_COLUMNS",
+    "VERDICT_COLUMNS",
     "Verdict",
     "check_controls",
     "inference_flops",

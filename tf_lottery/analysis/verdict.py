@@ -24,6 +24,12 @@ from tf_lottery.analysis.wording import UNDECIDED
 from tf_lottery.analysis.wording import WINNING
 from tf_lottery.methods import METHODS
 
+#: Columns of verdict.csv.
+VERDICT_COLUMNS = (
+    "level", "density", "primary", "verdict", "verdict_density",
+    "verdict_margin", "more_replicates", *columns({}),
+)
+
 _Row = Mapping[str, Any]
 _Runs = dict[tuple[str, int], dict[int, _Row]]
 
@@ -106,9 +112,9 @@ class Verdict:
     def rows(self) -> list[dict[str, Any]]:
         """Returns one dict of plain values per level, as in verdict.csv.
 
-        Differences and bounds are fractions; a value is None where the
-        branch was not run or nothing can be said. `early_stop_` values are
-        ratios of steps, ticket / dense.
+        Its keys are `VERDICT_COLUMNS`. Differences and bounds are fractions;
+        a value is None where the branch was not run or nothing can be said.
+        Early stopping has ratios of steps, ticket / dense.
         """
         return [
             {
@@ -116,7 +122,8 @@ class Verdict:
                 "density": one.density,
                 "primary": one.primary,
                 "verdict": one.verdict,
-                "margin": self.margin,
+                "verdict_density": self.density,
+                "verdict_margin": self.margin,
                 "more_replicates": one.more_replicates,
                 **columns(one.comparisons),
             }

@@ -1,4 +1,4 @@
-"""What a run found, in one or two sentences."""
+"""What the means of a run say, in one or two sentences."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -65,19 +65,18 @@ _TICKETS = ("main", "rewound")
 def finding(
     rows: Sequence[Mapping[str, Any]], retrain: str = "rewind"
 ) -> str:
-    """Returns what was found as one or two plain sentences.
+    """Returns what the means say as one or two plain sentences.
 
-    The finding is the level of smallest density whose mean test accuracy is
+    It is told of the level of smallest density whose mean test accuracy is
     at or above that of level 0, over the replicates that have finished both
     (so a half-finished run compares like with like), together with what the
     controls reach at that level and when each network would have stopped
     early. If no level is, it is the one that comes closest. It is a reading
-    of the means, not a test of significance.
+    of the means; the test is `tf_lottery.analysis.judge`.
 
     Where weights were not rewound between levels, a level has had all the
     training before it too: after "continue" the networks judged are those of
-    the branch `rewound`, and otherwise the text says so and speaks of no
-    ticket.
+    the branch `rewound`, and otherwise the text says so.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
@@ -106,8 +105,6 @@ def finding(
         return "Reset once, at the end: " + finding([*start, *reset, *others])
     if retrain != "rewind":
         text = finding([row for row in rows if row["branch"] != "rewound"])
-        text = text.replace("Winning-ticket candidate", "Pruned network")
-        text = text.replace("No winning ticket", "No pruned network as good")
         return (
             f"{text} The weights were not rewound: each level was trained on "
             "from the last, the controls once."
@@ -138,12 +135,7 @@ def finding(
         best = max(compared, key=lambda one: (
             round(one.gain / _TIE), -one.density, one.level))
         text = _nearest(best, compared)
-    text += f". {_early_stop(best)}"
-    if len(dense) == 1:
-        text += (
-            "; one replicate: run more (--replicates) before believing it"
-        )
-    return text + "."
+    return f"{text}. {_early_stop(best)}."
 
 
 def _compare(
@@ -163,7 +155,10 @@ def _compare(
 
 
 def _winner(best: _Comparison, compared: list[_Comparison]) -> str:
-    text = f"Winning-ticket candidate: {_describe(best)}"
+    text = (
+        "By the means the sparsest level that reaches dense: "
+        f"{_describe(best)}"
+    )
     denser = [one for one in compared if one.density > best.density]
     below = sum(one.gain < -_TIE for one in denser)
     doubts = []
@@ -185,12 +180,12 @@ def _winner(best: _Comparison, compared: list[_Comparison]) -> str:
 def _nearest(best: _Comparison, compared: list[_Comparison]) -> str:
     if len(compared) == 1:
         return (
-            "No winning ticket: the one finished level falls short of the "
-            f"dense test accuracy; {_describe(best)}"
+            "By the means the one finished level falls short of dense: "
+            f"{_describe(best)}"
         )
     return (
-        f"No winning ticket: none of the {len(compared)} finished levels "
-        f"reaches the dense test accuracy; the closest, {_describe(best)}"
+        f"By the means none of the {len(compared)} finished levels reaches "
+        f"dense; the closest, {_describe(best)}"
     )
 
 
@@ -233,9 +228,10 @@ def _controls(
             text += ", as good or better, so it explains the result as well"
         parts.append(text)
     if not parts:
+        # Where there are none at all the verdict asks for them.
         others = any(branch != "main" for branch, _ in runs)
-        flag = "--branch_levels=all" if others else "--branches=reinit"
-        return f"; no control has finished at this level ({flag})"
+        note = "; no control has finished at this level (--branch_levels=all)"
+        return note if others else ""
     return "; " + "; ".join(parts)
 
 
