@@ -166,7 +166,8 @@ def judge(
     replicates that agree by chance of rounding prove nothing. (Of early
     stopping: one step between evaluations, in proportion.) What the
     replicates share is not part of the error: the test set, of which the
-    verdict speaks.
+    verdict speaks. The 5 % hold for a number of replicates fixed beforehand;
+    who adds some until the verdict pleases is wrong more often.
 
     Args:
         rows: of results.csv, in any order; some may be missing, and other

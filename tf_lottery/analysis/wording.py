@@ -166,13 +166,18 @@ def _more(one: LevelVerdict) -> str:
     if one.more_replicates is None:
         return ""
     what = "whether it is winning" if one.verdict == MATCHING else "it"
+    # A spread of a few replicates is known badly itself.
+    given = "Should means and spread stay as they are,"
     if math.isinf(one.more_replicates):
-        return f"More than {MOST_MORE} more replicates would decide {what}."
+        return (
+            f"{given} it takes more than {MOST_MORE} more replicates to decide"
+            f" {what}."
+        )
     more = int(one.more_replicates)
     against = "reinit" if one.verdict == MATCHING else DENSE
     total = one.comparisons[against].paired.pairs + more
     return (
-        f"About {more} more {'replicate' if more == 1 else 'replicates'} "
+        f"{given} {more} more {'replicate' if more == 1 else 'replicates'} "
         f"would decide {what} (--replicates={total})."
     )
 
