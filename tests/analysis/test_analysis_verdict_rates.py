@@ -80,3 +80,25 @@ def test_a_true_ticket_is_found():
 def test_a_true_loss_is_found():
     share = rates(-0.015, 0.005, count=500)
     assert share["no ticket"] > 0.98
+
+
+def test_the_other_levels_together_are_rarely_wrong():
+    # Four more levels on the edge of the margin, each 5 % by itself.
+    generator = np.random.default_rng(2)
+    wrong = 0
+    for _ in range(1000):
+        rows = draw(generator, 0.0, 0.0, 5)
+        dense = [row["test_accuracy"] for row in rows[:5]]
+        for level in range(2, 6):
+            own = generator.normal(-0.002, 0.004, 5)
+            rows += [
+                {
+                    **rows[5 + i], "level": level, "density": 0.2 / level,
+                    "test_accuracy": dense[i] + own[i],
+                }
+                for i in range(5)
+            ]
+        others = judge(rows).levels[1:]
+        wrong += any(one.verdict != "undecided" for one in others)
+    # "Matching" and "no ticket" are both wrong on the edge, each a family.
+    assert wrong / 1000 <= 2 * 0.05 + 2 * np.sqrt(0.1 * 0.9 / 1000)
