@@ -143,3 +143,24 @@ def test_runs_from_before_are_found():
     assert not {"epsilon", "epsilon_unit", "mask_by", "rescale"} & set(values)
     assert not {"score_steps", "score_learning_rate"} & set(values)
     assert strong("perturbed").to_json()["epsilon"] == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value"),
+    [
+        ("imp", "mask_by", "criterion"),
+        ("edge_popup", "mask_by", "criterion"),
+        ("imp", "epsilon_unit", "sigma"),
+        ("one_shot", "rescale", "dwr"),
+        ("supermask", "score_steps", "5it"),
+        ("at_init", "score_learning_rate", 3),
+    ],
+)
+def test_an_option_without_use_is_refused(method, name, value):
+    """It would make another run of the same experiment."""
+    given = {} if method == "imp" else dict(target_sparsity=(0.5,))
+    with pytest.raises(ValueError, match=f"^`{name}` must be left out for me"):
+        Config(method=method, **given, **{name: value})
+    assert strong("perturbed", epsilon_unit="sigma", score_steps="5it")
+    with pytest.raises(ValueError, match="and mask_by criterion"):
+        strong("perturbed", mask_by="criterion", score_steps="5it")

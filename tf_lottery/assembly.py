@@ -19,6 +19,7 @@ from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.layers import get_state
+from tf_lottery.layers import set_mask
 from tf_lottery.methods import METHODS
 from tf_lottery.plan import Plan
 from tf_lottery.pruners import get_pruner
@@ -28,6 +29,10 @@ from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
 from tf_lottery.tickets.metadata import versions
+
+
+# Of both papers, whatever the network's own optimizer has.
+_SCORE_MOMENTUM = 0.9
 
 
 def build_model(
@@ -153,7 +158,14 @@ def make_control(
     theta = dense.rewind
     if key.branch in analysis.CONTROLS:
         fresh = get_state(build(name))
-        return analysis.CONTROLS[key.branch](ticket, theta, fresh, own)
+        control = analysis.CONTROLS[key.branch](ticket, theta, fresh, own)
+        if plan.mask_by is None:
+            return control
+        # It is to differ from the ticket in what its name says alone.
+        return analysis.Control(
+            control.mask,
+            search.rescaled(control.weights, control.mask, config.rescale),
+        )
     context = search.scoring_context(
         model,
         dense,
@@ -248,6 +260,8 @@ def make_scorer(
         images: the data.
         **how: as in `make_trainer`.
     """
+    # The model holds that of a control, where one was trained before.
+    set_mask(model, plan.mask)
     with how["strategy"].scope():
         scored = search.ScoredModel(
             model,
@@ -260,6 +274,7 @@ def make_scorer(
         plan.config,
         train_steps=Step(plan.score_steps),
         optimizer="sgd",
+        momentum=_SCORE_MOMENTUM,
         learning_rate=scored.gate.learning_rate if rate is None else rate,
         lr_schedule="cosine",
         warmup=Step(0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -251,14 +252,30 @@ def _check_strong(config: Any) -> None:
             "move."
         )
     by = config.mask_by if method.mask_by == "any" else method.mask_by
-    if by in ("edge_popup", "bernoulli") and config.criterion != "magnitude":
+    trains_scores = by in ("edge_popup", "bernoulli")
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    for option, used in (
+        ("mask_by", name == "perturbed"),
+        ("epsilon_unit", name == "perturbed"),
+        ("rescale", method.strong),
+        ("score_steps", trains_scores),
+        ("score_learning_rate", trains_scores),
+    ):
+        value = getattr(config, option)
+        if value != defaults[option] and not used:
+            raise ValueError(
+                f"`{option}` must be left out for method {name}"
+                f"{f' and mask_by {by}' if method.strong else ''}, which has "
+                f"no use for it. Received: {option}={value}. See --help."
+            )
+    if trains_scores and config.criterion != "magnitude":
         raise ValueError(
             f"`criterion` must be left out for method {name}, whose masks are "
             f"found by {by}. Received: criterion={config.criterion}. Use "
             "method supermask, or perturbed with mask_by=criterion."
         )
     if (
-        by in ("edge_popup", "bernoulli")
+        trains_scores
         and config.collapse == "floor"
         and config.scope == "global"
     ):

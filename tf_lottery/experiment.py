@@ -88,19 +88,19 @@ class Experiment:
         search.check_dtypes(self._model)
         pruner = get_pruner(config.criterion)
         search.check_choice(self._model, pruner, config.structure)
-        self._identity = provenance.identify(config, dense, start)
+        self.identity = provenance.identify(config, dense, start)
         self.run_dir = os.path.join(
-            config.output_dir, run_name(self._identity)
+            config.output_dir, run_name(self.identity)
         )
         self._store = SharedDirectory(
             self.run_dir, progress.line, self._workers
         )
-        self._store.check(self._identity, fingerprint)
+        self._store.check(self.identity, fingerprint)
         self.record = Record(self._store, config.method)
         self._start = start and start.rewind
         set_state(self._model, self._start or get_state(self._model))
         self._provenance = functools.partial(
-            provenance.provenance, self._identity, self.info
+            provenance.provenance, self.identity, self.info
         )
         self.plan = Plan(
             config,
@@ -122,7 +122,7 @@ class Experiment:
             f"{self.plan.text(self.finished())}\n"
             f"Run directory: {self.run_dir}"
         )
-        return Results.of(self.record.rows(), self.run_dir, self._identity)
+        return Results.of(self.record.rows(), self.run_dir, self.identity)
 
     def steps(self) -> tuple[int, int]:
         """Returns optimizer steps of the whole, and how many are done."""
@@ -143,7 +143,7 @@ class Experiment:
         Args:
             among_others: another tells the results and counts the steps.
         """
-        self._store.open(self._identity, fingerprint)
+        self._store.open(self.identity, fingerprint)
         say, info = self._progress.line, self.info
         say(
             f"{info.source}: {info.train_size:,} training, "

@@ -11,6 +11,7 @@ from typing import Any
 from tf_lottery import analysis
 from tf_lottery import report
 from tf_lottery.config import Config
+from tf_lottery.methods import METHODS
 from tf_lottery.paths import open_read
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import Ticket
@@ -60,7 +61,8 @@ class Results:
 
     def finding(self) -> str:
         """Returns what the means say, in a sentence or two."""
-        return report.finding(self.rows, self.retrain)
+        strong = METHODS[self.method].strong
+        return report.finding(self.rows, self.retrain, trained=not strong)
 
     def verdict(
         self, *, density: float | None = None, margin: float | None = None
@@ -152,6 +154,13 @@ def tell_row(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
             emerged, and at what learning rate.
     """
     key = Key(row["replicate"], row["branch"], row["level"])
+    if not row["train_steps"]:
+        # Evaluated alone.
+        return (
+            f"{key}: {row['kept_weights']:,} weights "
+            f"({report.density_percent(row['density'])} %), test "
+            f"{row['test_accuracy']:.2%}"
+        )
     least = ">= " if row["early_stop_censored"] else ""
     emerged = ""
     if "emergence_step" in metrics:

@@ -97,7 +97,7 @@ def _sweep(
         Experiment(dataclasses.replace(config, epsilon=(epsilon,)), progress)
         for epsilon in epsilons
     ]
-    values = config.to_json()
+    values = {**experiments[0].identity, "epsilon": list(epsilons)}
     folder = os.path.join(config.output_dir, run_name(values))
     if config.plan:
         for epsilon, experiment in zip(epsilons, experiments):
@@ -106,17 +106,19 @@ def _sweep(
         return PerturbationResults([], folder, config.epsilon_unit)
     steps = [experiment.steps() for experiment in experiments]
     progress.start(*map(sum, zip(*steps)))
-    writes = experiments[0].writes
     rows: list[dict[str, Any]] = []
     for number, epsilon in enumerate(epsilons, 1):
         progress.line(f"epsilon {epsilon:g} ({number} of {len(epsilons)})")
         # Not kept: each has data, networks and compiled loops of its own.
-        found = experiments.pop(0).run(among_others=True)
-        gc.collect()
+        experiment = experiments.pop(0)
+        found = experiment.run(among_others=True)
         rows += [{"epsilon": epsilon, **row} for row in found.rows]
-    results = PerturbationResults(rows, folder, config.epsilon_unit)
-    if writes:
-        progress.result(_write(results, values))
+        results = PerturbationResults(rows, folder, config.epsilon_unit)
+        told = _write(results, values) if experiment.writes else ""
+        del experiment, found
+        gc.collect()
+    if told:
+        progress.result(told)
     return results
 
 

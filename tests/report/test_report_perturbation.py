@@ -94,3 +94,14 @@ def test_the_figure(rows):
     assert len(perturbation_figure(one, title="").axes[0].lines) == 2
     with pytest.raises(ValueError, match="must have a masked network"):
         perturbation_figure([r for r in rows if not r["level"]], title="")
+
+
+def test_means_are_of_the_replicates_that_all_have(rows):
+    """Without them one epsilon's mean would be of luckier networks."""
+    some = [r for r in rows if r["epsilon"] == 0 or r["replicate"] == 0]
+    lines = perturbation_table(some).splitlines()
+    assert lines[0] == "test accuracy %, mean of 1 replicate(s)"
+    assert lines[4].split() == ["75.0", "50.00", "70.00*", "90.00*"]
+    apart = [r for r in rows if (r["epsilon"] == 0) == r["replicate"]]
+    assert "55.00" not in perturbation_table(apart)
+    assert "60.00" in perturbation_table(apart)

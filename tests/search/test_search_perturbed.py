@@ -147,5 +147,12 @@ def test_a_bad_unit_and_a_constraint_of_the_users_own(make_model):
     with pytest.raises(ValueError, match="`unit` must be one of absolute, si"):
         with EpsilonBall(model).around(0.1, "percent"):
             pass
+    set_mask(model, {p: np.zeros_like(v, bool)
+                     for p, v in get_state(model).items() if p in KERNELS})
+    with pytest.raises(ValueError, match="weights that do not differ"):
+        with EpsilonBall.of(model).around(0.1, "sigma"):
+            pass
+    with EpsilonBall.of(model).around(0.0, "sigma"):
+        pass
     with pytest.raises(ValueError, match="must have no constraints of its"):
         EpsilonBall(model)

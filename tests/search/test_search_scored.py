@@ -11,6 +11,7 @@ from tf_lottery import set_mask
 from tf_lottery.layers import get_state
 from tf_lottery.masks import Mask
 from tf_lottery.search import ScoredModel
+from tf_lottery.search.gates import GATES
 from tf_lottery.search.gates import _uniform
 from tf_lottery.search.scored import factors
 
@@ -254,3 +255,86 @@ def test_mixed_precision_and_other_layers(make_model):
     mask = model.settle()
     assert isinstance(mask, Mask) and mask.kept == mask.size // 2
     assert np.array_equal(tf.cast(network(x), tf.float32), outputs)
+
+
+@pytest.mark.parametrize("rescale", ["none", "dwr"])
+def test_settling_twice_changes_nothing(rescale):
+    model, score = scored(
+        one_layer(), [[0.5, -0.1], [-0.9, 0.2]],
+        keep={"out/kernel": 1}, rescale=rescale,
+    )
+    x = np.float32([[1.0, 10.0]])
+    model.compile()
+    before = model.predict(x, verbose=0)
+    for _ in range(2):
+        model.settle()
+        assert np.allclose(np.asarray(model.network(x)), before)
+        assert np.allclose(model.predict(x, verbose=0), before)
+    # Weights that are put back have their factors to come.
+    model.network.set_weights(one_layer().get_weights())
+    model.start({"out/kernel": 1})
+    score.assign([[0.5, -0.1], [-0.9, 0.2]])
+    assert np.allclose(model.predict(x, verbose=0), before)
+
+
+def test_how_many_are_kept_is_no_way_to_lower_the_loss():
+    """The factor is no function of the scores for the gradient."""
+    values = [[0.5, -0.1], [-0.9, 0.2]]
+    plain, one = scored(one_layer(), values, keep=2)
+    dwr, other = scored(one_layer(), values, keep=2, rescale="dwr")
+    x, up = [[1.0, 10.0]], [[1.0, -2.0]]
+    expected = 2 * gradient(plain, one, x, up)[1]
+    assert np.allclose(gradient(dwr, other, x, up)[1], expected)
+
+
+def test_scores_that_are_not_finite_are_named():
+    model, score = scored(one_layer(), np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match="scores of out/kernel must be fin"):
+        model.find_mask()
+    score.assign(np.full((2, 2), np.inf))
+    with pytest.raises(ValueError, match="scores of out/kernel must be fin"):
+        model.settle()
+
+
+def test_counts_are_whole_numbers_of_any_kind():
+    model = ScoredModel(one_layer(), keep=np.int64(3))
+    assert model.find_mask().kept == 3
+    model.start(np.int32(1))
+    assert model.find_mask().kept == 1
+    for bad in (True, {"out/kernel": 3.7}, {"out/kernel": True}):
+        with pytest.raises(ValueError, match="`keep` must be a count"):
+            ScoredModel(one_layer(), keep=bad)
+
+
+def test_a_global_policy_leaves_the_scores_alone():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = ScoredModel(one_layer())
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 2)), verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.trainable_variables[0].dtype == "float32"
+
+
+def test_the_network_is_held_once_and_is_in_no_config(tmp_path):
+    model = ScoredModel(one_layer())
+    paths = [v.path for v in model.weights]
+    assert len(paths) == len(set(paths)) == 6
+    with pytest.raises(ValueError, match="saved without its scores"):
+        model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = ScoredModel(one_layer(), seed=7)
+    other.load_weights(tmp_path / "a.weights.h5")
+    assert other.find_mask() == model.find_mask()
+
+
+def test_the_papers_settings_of_scores():
+    popup, bernoulli = GATES["edge_popup"], GATES["bernoulli"]
+    assert (popup.learning_rate, popup.weight_decay) == (0.1, 1e-4)
+    assert (bernoulli.learning_rate, bernoulli.weight_decay) == (100, 0)
+    drawn = popup.initial((400, 50), 0.5, 3)
+    assert 0.049 < np.abs(drawn).max() <= 0.05
+    assert abs(drawn.mean()) < 0.001
+    drawn = popup.initial((3, 3, 16, 50), 0.5, 3)
+    assert 0.98 / 12 < np.abs(drawn).max() <= 1 / 12

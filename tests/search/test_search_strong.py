@@ -161,6 +161,7 @@ def test_a_kernel_that_scores_empty(make_model):
     )
     with pytest.raises(ValueError, match="hidden/kernel would keep no weigh"):
         list(found)
+    model = mask_model(make_model())
     tickets = list(find_at_sparsities(
         model, Adverse(), sparsities=(0.75,), method="edge_popup",
         collapse="allow",
@@ -179,8 +180,6 @@ def test_a_floor_under_the_counts(make_model):
         collapse="floor", scope="uniform",
     ))
     assert min(tickets[1].mask.kept_by_path.values()) == 1
-    with pytest.raises(ValueError, match="`collapse` must be stop or allow"):
-        search(make_model, "edge_popup", collapse="floor")
 
 
 def test_rescaled_leaves_other_weights_alone():
@@ -199,6 +198,11 @@ def test_rescaled_leaves_other_weights_alone():
         (dict(method="perturbed", mask_by="x"), "`mask_by` must be one of"),
         (dict(method="perturbed", epsilon=-1), "`epsilon` must be a number"),
         (dict(method="perturbed", epsilon_unit="x"), "`unit` must be one of"),
+        (dict(method="edge_popup", collapse="floor"), "`collapse` must be st"),
+        (
+            dict(method="supermask", sparsities=(0.99,), scope="uniform"),
+            "out/kernel would keep no weight at level 1",
+        ),
         (dict(method="edge_popup", rescale="x"), "`rescale` must be one of"),
         (dict(method="supermask", rescale="x"), "`rescale` must be one of"),
     ],
@@ -206,5 +210,15 @@ def test_rescaled_leaves_other_weights_alone():
 def test_bad_arguments_before_anything_is_trained(make_model, how, message):
     model, train = mask_model(make_model()), Train()
     with pytest.raises(ValueError, match=message):
-        find_at_sparsities(model, train, sparsities=(0.5,), **how)
+        find_at_sparsities(model, train, **{"sparsities": (0.5,), **how})
     assert not train.calls and get_mask(model).sparsity == 0
+
+
+def test_weights_that_no_mask_can_help(make_model):
+    model = mask_model(make_model())
+    model.get_layer("out").raw_kernel().assign(np.zeros((8, 3)))
+    found = find_at_sparsities(
+        model, Train(), sparsities=(0.5,), method="edge_popup"
+    )
+    with pytest.raises(ValueError, match="Received: out/kernel, all 0"):
+        list(found)

@@ -63,7 +63,10 @@ _TICKETS = ("main", "rewound")
 
 
 def finding(
-    rows: Sequence[Mapping[str, Any]], retrain: str = "rewind"
+    rows: Sequence[Mapping[str, Any]],
+    retrain: str = "rewind",
+    *,
+    trained: bool = True,
 ) -> str:
     """Returns what the means say as one or two plain sentences.
 
@@ -81,6 +84,9 @@ def finding(
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
         retrain: What pruned networks were trained from, as in `--retrain`.
+        trained: Whether the tickets' weights were trained under their masks.
+            If not, their early stopping is another thing than dense's, and
+            controls, whose weights are, explain nothing.
 
     Returns:
         A text of one line.
@@ -129,12 +135,16 @@ def finding(
     winners = [one for one in compared if one.gain >= -_TIE]
     if winners:
         best = min(winners, key=lambda one: (one.density, -one.level))
-        text = _winner(best, compared) + _controls(runs, best)
+        text = _winner(best, compared)
+        if trained:
+            text += _controls(runs, best)
     else:
         # Of levels that tie, the sparsest.
         best = max(compared, key=lambda one: (
             round(one.gain / _TIE), -one.density, one.level))
         text = _nearest(best, compared)
+    if not trained:
+        return f"{text}. Under the masks no weight was trained."
     return f"{text}. {_early_stop(best)}."
 
 

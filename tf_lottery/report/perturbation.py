@@ -236,6 +236,9 @@ def _leave_out(
 class _Grid:
     """Accuracies by epsilon and level, over the replicates.
 
+    Of replicates that not every cell has, only those that all have count:
+    means are to be compared.
+
     Args:
         rows: as of `perturbation_table`.
 
@@ -246,13 +249,18 @@ class _Grid:
     """
 
     def __init__(self, rows: _Rows):
-        self.cells: dict[tuple[float, int], list[float]] = {}
+        found: dict[tuple[float, int], dict[int, float]] = {}
         density = {}
         for row in rows:
             if row["branch"] == "main":
-                key = row["epsilon"], row["level"]
-                self.cells.setdefault(key, []).append(row["test_accuracy"])
+                cell = found.setdefault((row["epsilon"], row["level"]), {})
+                cell[row["replicate"]] = row["test_accuracy"]
                 density[row["level"]] = row["density"]
+        common = set.intersection(*map(set, found.values())) if found else set()
+        self.cells = {
+            key: [v for n, v in cell.items() if n in common or not common]
+            for key, cell in found.items()
+        }
         self.epsilons = sorted({epsilon for epsilon, _ in self.cells})
         self.density = dict(sorted(density.items()))
 

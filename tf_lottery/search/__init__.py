@@ -19,6 +19,7 @@ from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
 from tf_lottery.search.strong import mask_by_of
+from tf_lottery.search.strong import rescaled
 from tf_lottery.search.targets import find_at_sparsities
 from tf_lottery.search.targets import scoring_context
 
@@ -42,6 +43,7 @@ __all__ = [
     "prune_level",
     "prune_to",
     "pruning_rates",
+    "rescaled",
     "scoring_context",
     "within_epsilon",
 ]

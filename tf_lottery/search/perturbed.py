@@ -83,7 +83,8 @@ class EpsilonBall:
                 deviation of the weights that the kernel keeps now.
 
         Raises:
-            ValueError: as `check_epsilon`.
+            ValueError: as `check_epsilon`; or the weights of a kernel are
+                all alike, and have no deviation.
         """
         check_epsilon(epsilon, unit)
         for weight in self._weights:
@@ -91,7 +92,14 @@ class EpsilonBall:
             if id(weight) in self._kernels:
                 reach = float(epsilon)
                 if unit == "sigma":
-                    reach *= sigma(read(weight))
+                    spread = sigma(read(weight))
+                    if reach and not spread:
+                        raise ValueError(
+                            "`unit` must be absolute for weights that do not "
+                            f"differ. Received: unit='sigma', {weight.path}. "
+                            "Or initialise them at random."
+                        )
+                    reach *= spread
             weight.constraint.close(read(weight), reach)
         try:
             yield
@@ -148,7 +156,9 @@ def bounds(
     kind = np.asarray(center).dtype
     result = []
     for sign in (-1.0, 1.0):
-        bound = (exact + sign * reach).astype(kind)
+        with np.errstate(over="ignore"):
+            # A bound may be infinite.
+            bound = (exact + sign * reach).astype(kind)
         # Rounded outwards it would let a weight too far.
         outside = sign * (bound.astype(np.float64) - exact) > reach
         inner = np.nextafter(bound, np.asarray(center), dtype=kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,12 +91,13 @@ class ScoredModel(keras.Model):
                 "`network` must have masks. Received: model "
                 f"{network.name!r} without. Pass it through mask_model first."
             )
-        super().__init__(name=f"{network.name}_scored")
+        # Scores keep their precision under any policy; the network's layers
+        # have their own.
+        super().__init__(name=f"{network.name}_scored", dtype="float32")
         self.network = network
         self.gate = GATES[by]
         self.rescale = rescale
-        self._kernels = masked_kernels(network)
-        self._together = isinstance(keep, int)
+        self._together = isinstance(keep, numbers.Integral)
         self._draws = keras.random.SeedGenerator(seed)
         self._scores = [
             self.add_weight(
@@ -113,6 +115,10 @@ class ScoredModel(keras.Model):
             initializer="zeros",
             trainable=False,
         )
+        # 1, or 0 once the network's own weights have their factors.
+        self._unsettled = self.add_weight(
+            name="unsettled", shape=(), initializer="ones", trainable=False
+        )
         self.built = True
         self.start(keep, seed)
 
@@ -128,16 +134,23 @@ class ScoredModel(keras.Model):
         Raises:
             ValueError: counts that do not fit the network or its mask.
         """
+        kernels = self._kernels
         alive = {
             path: int(np.count_nonzero(mask))
-            for path, (_, mask) in self._kernels.items()
+            for path, (_, mask) in kernels.items()
         }
         if keep is None and not self._together:
             keep = {path: n // 2 for path, n in alive.items()}
-        given = {"": keep} if isinstance(keep, int) else dict(keep or {})
+        whole = isinstance(keep, numbers.Integral)
+        given: dict[str, Any] = (
+            {"": keep} if whole else dict(keep or {})  # type: ignore
+        )
         most = {"": sum(alive.values())} if self._together else alive
         if given.keys() != most.keys() or not all(
-            0 <= n <= most[path] for path, n in given.items()
+            isinstance(n, numbers.Integral)
+            and not isinstance(n, bool)
+            and 0 <= int(n) <= most[path]
+            for path, n in given.items()
         ):
             raise ValueError(
                 "`keep` must be a count for each kernel, or one total as of "
@@ -145,9 +158,8 @@ class ScoredModel(keras.Model):
                 "counts from the network's own mask."
             )
         self._counts.assign([given[path] for path in most])
-        for score, (path, (raw, _)) in zip(
-            self._scores, self._kernels.items()
-        ):
+        self._unsettled.assign(1.0)
+        for score, (path, (raw, _)) in zip(self._scores, kernels.items()):
             density = given.get(path, 0) / max(1, int(np.prod(raw.shape)))
             if self._together:
                 density = given[""] / sum(alive.values())
@@ -156,6 +168,11 @@ class ScoredModel(keras.Model):
                     tuple(raw.shape), density, seeds.derive(seed, path)
                 )
             )
+
+    @property
+    def _kernels(self) -> dict[str, tuple[keras.Variable, keras.Variable]]:
+        # Not kept: Keras would track the network's variables a second time.
+        return masked_kernels(self.network)
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -184,14 +201,36 @@ class ScoredModel(keras.Model):
         gates = self._gates(bool(training))
         kernels = {}
         for (raw, _), gate in zip(self._kernels.values(), gates):
-            factor = tf.stop_gradient(_factor(gate, self.rescale))
+            factor = _factor(gate, RESCALE[self.rescale], self._unsettled)
             value = tf.convert_to_tensor(raw.value)
             kernels[id(raw)] = value * tf.cast(gate * factor, value.dtype)
         with kernels_as(kernels):
             return self.network(inputs, training=training)
 
+    def get_config(self) -> dict[str, Any]:
+        """Refuses: the network that is scored is no part of a config.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "`model` must be saved without its scores. Received: model "
+            f"{self.name!r}. Save its weights, or settle it and save its "
+            "network."
+        )
+
     def find_mask(self) -> Mask:
-        """Returns what is kept by the scores as they are now."""
+        """Returns what is kept by the scores as they are now.
+
+        Raises:
+            ValueError: a score is not finite.
+        """
+        for path, score in zip(self._kernels, self._scores):
+            if not np.isfinite(np.asarray(score)).all():
+                raise ValueError(
+                    f"The scores of {path} must be finite. Received: NaN or "
+                    "infinity. Train them at a lower learning rate."
+                )
         return Mask({
             path: np.asarray(gate) != 0
             for path, gate in zip(self._kernels, self._gates(False))
@@ -200,13 +239,18 @@ class ScoredModel(keras.Model):
     def settle(self) -> Mask:
         """Gives the network this mask and these weights, and returns the mask.
 
-        Afterwards the network alone computes what this model did.
+        Afterwards the network alone computes what this model does.
+
+        Raises:
+            ValueError: a score is not finite.
         """
         mask = self.find_mask()
         set_mask(self.network, mask)
-        for path, factor in factors(mask, self.rescale).items():
-            raw, _ = self._kernels[path]
-            raw.assign(raw * factor)
+        if np.asarray(self._unsettled):
+            kernels = self._kernels
+            for path, factor in factors(mask, self.rescale).items():
+                kernels[path][0].assign(kernels[path][0] * factor)
+            self._unsettled.assign(0.0)
         return mask
 
     def _gates(self, training: bool) -> list[tf.Tensor]:
@@ -246,9 +290,11 @@ def factors(mask: Mask, rescale: str) -> dict[str, np.float32]:
     }
 
 
-def _factor(gate, rescale):
+def _factor(gate, power, unsettled):
     """The same of one kernel, in a compiled step."""
-    if rescale == "none":
+    if not power:
         return tf.constant(1.0)
-    kept = tf.maximum(tf.reduce_sum(gate), 1.0)
-    return (float(np.prod(gate.shape)) / kept) ** RESCALE[rescale]
+    # How many are kept is no way to lower the loss.
+    kept = tf.maximum(tf.reduce_sum(tf.stop_gradient(gate)), 1.0)
+    size = float(np.prod(gate.shape))
+    return (size / kept) ** (power * tf.convert_to_tensor(unsettled.value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from tf_lottery.layers import set_state
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import floored
+from tf_lottery.masks import target_counts
 from tf_lottery.methods import MASK_BY
 from tf_lottery.methods import METHODS
 from tf_lottery.pruners import Pruner
@@ -74,6 +75,13 @@ def find_strong(
         weights with their factors.
     """
     model = context.model
+    for path in context.mask:
+        if not np.any(weights[path]):
+            raise ValueError(
+                "`init` must draw the weights that are to be masked and not "
+                f"trained. Received: {path}, all 0. Choose another "
+                "initialisation, or exclude it."
+            )
     if by == "criterion":
         mask = find_mask(pruner, context, sparsity, scope)
         set_state(model, weights)
@@ -82,13 +90,7 @@ def find_strong(
         return mask, train(model, start_step=0, frozen=True, **how)
     before = context.mask.kept_by_path
     keep = context.keep
-    if context.collapse == "floor":
-        if isinstance(keep, int):
-            raise ValueError(
-                "`collapse` must be stop or allow for scores that compete "
-                f"over all kernels. Received: collapse='floor', scope={scope}."
-                " Choose one of these, or another scope."
-            )
+    if context.collapse == "floor" and not isinstance(keep, int):
         keep = floored(keep, before)
     if scored is None:
         scored = ScoredModel(model, by=by, keep=keep, rescale=rescale)
@@ -99,6 +101,35 @@ def find_strong(
     if context.collapse == "stop":
         check_emptied(mask.kept_by_path, before)
     return mask, metrics
+
+
+def check_strong(
+    mask: Mask, sparsities: Sequence[float], *, by: str, scope: str,
+    collapse: str,
+) -> None:
+    """Checks the counts of strong tickets before anything is trained.
+
+    Args:
+        mask: of level 0.
+        sparsities: of the levels.
+        by: one of `MASK_BY`.
+        scope: as in `find_at_sparsities`.
+        collapse: likewise.
+
+    Raises:
+        ValueError: a kernel is emptied, or scores cannot keep to a floor.
+    """
+    if by != "criterion" and collapse == "floor" and scope == "global":
+        raise ValueError(
+            "`collapse` must be stop or allow for scores that compete over "
+            "all kernels. Received: collapse='floor', scope='global'. Choose "
+            "one of these, or another scope."
+        )
+    before = mask.kept_by_path
+    for level, sparsity in enumerate(sparsities, 1):
+        keep = target_counts(mask, sparsity, scope)
+        if collapse == "stop" and not isinstance(keep, int):
+            check_emptied(keep, before, level)
 
 
 def rescaled(

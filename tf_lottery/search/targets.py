@@ -32,6 +32,7 @@ from tf_lottery.search.perturbed import within_epsilon
 from tf_lottery.search.scored import ScoredModel
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
+from tf_lottery.search.strong import check_strong
 from tf_lottery.search.strong import find_strong
 from tf_lottery.search.strong import mask_by_of
 from tf_lottery.search.strong import rescaled
@@ -89,8 +90,9 @@ def find_at_sparsities(
       within `epsilon` of its initial value; a mask is put on what it became,
       as `mask_by` says, and that is not trained further.
 
-    The `trained` weights of the four last are those that the mask was found
-    for, and `rewind` the initial ones: the same but for perturbed.
+    The `trained` kernels of the four last are those that the mask was found
+    for, and the `rewind` ones initial: the same but for perturbed. Moving
+    statistics of normalisation follow the masked network in `trained` alone.
 
     Args:
         model: as in `find_tickets`.
@@ -180,6 +182,10 @@ def find_at_sparsities(
             f"rescale={rescale!r}. Choose one of these."
         )
     by = mask_by_of(method, mask_by)
+    if kind.strong:
+        check_strong(
+            get_mask(model), sparsities, by=by, scope=scope, collapse=collapse
+        )
     if kind.inside and not 0 < every <= end_step:
         raise ValueError(
             "`every` must be at least one step, and at most end_step. "

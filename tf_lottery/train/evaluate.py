@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.train import feed
+from tf_lottery.train.normalization import estimate_statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Evaluator:
                 sums = sums.write(i, one_batch(x[i], y[i], valid[i]))
             return sums.stack()
 
+        self._model = model
+        self._preprocess = preprocess
         self._batch_size = batch_size
         self._evaluate = evaluate
         self._traced: dict[tuple, Callable] = {}
@@ -130,6 +134,24 @@ class Evaluator:
         total = np.concatenate(sums).astype(np.float64).sum(0)
         loss, right = total / staged.size
         return float(loss), float(right)
+
+    def untrained(self, staged: Mapping[str, Staged]) -> list[Evaluation]:
+        """Evaluates a network that is not trained, on every split.
+
+        The moving statistics of BatchNormalization are taken anew before,
+        over the first ten batches of the training set: they were another
+        network's.
+
+        Args:
+            staged: `{"train": ..., "validation": ..., "test": ...}`.
+        """
+        batches = (x for xs, *_ in staged["train"].groups for x in xs)
+        some = itertools.islice(batches, 10)
+        estimate_statistics(self._model, map(self._preprocess, some))
+        return [
+            Evaluation(0, split, *self(staged[split]))
+            for split in ("validation", "test", "train")
+        ]
 
     def _sums(self, *group: tf.Tensor) -> tf.Tensor:
         # One per shape, and no warning that there are several.

@@ -295,7 +295,9 @@ class Trainer:
         return {"train_steps": steps, **summarize(self.rows)}
 
     def evaluate(self, level: int) -> dict[str, Any]:
-        """Evaluates the model as it is, and trains nothing.
+        """Evaluates the model as it is, and trains no weight.
+
+        The moving statistics of BatchNormalization are taken anew.
 
         Args:
             level: pruning level, for messages.
@@ -308,14 +310,13 @@ class Trainer:
         """
         started = time.monotonic()
         self.changes = []
-        self.rows = [
-            self._evaluation(0, split)
-            for split in ("validation", "test", "train")
-        ]
+        self.rows = self._evaluate.untrained(self._staged)
         for row in self.rows:
             check_finite(row.loss, row.split, level, "without training")
         self.seconds = time.monotonic() - started
-        return {"train_steps": 0, **summarize(self.rows)}
+        found = summarize(self.rows)
+        # Nothing was going to get better.
+        return {"train_steps": 0, **found, "early_stop_censored": False}
 
     def _compile(self, step: int, seed: int) -> None:
         """Compiles, so that the first training seems to take no longer."""

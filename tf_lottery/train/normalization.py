@@ -1,10 +1,10 @@
-"""Batch normalisation in one operation, for loops that XLA does not compile."""
+"""Batch normalisation in one operation; and its statistics, taken anew."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -35,6 +35,36 @@ def fused_normalization(model: keras.Model) -> Iterator[None]:
     finally:
         for layer in layers:
             del vars(layer)["call"]
+
+
+def estimate_statistics(
+    model: keras.Model, batches: Iterable[Any]
+) -> None:
+    """Sets the moving statistics of BatchNormalization to the batches' means.
+
+    For a network whose weights were not trained as they are: the mean over
+    the batches of each batch's mean, and of its variance. A model without
+    such layers is not called.
+
+    Args:
+        model: is called as in training, so random layers draw.
+        batches: inputs, of about one size.
+    """
+    layers = [
+        x for x in walk(model)
+        if isinstance(x, keras.layers.BatchNormalization) and x.trainable
+    ]
+    if not layers:
+        return
+    before = [layer.momentum for layer in layers]
+    try:
+        for i, batch in enumerate(batches):
+            for layer in layers:
+                layer.momentum = i / (i + 1)
+            model(batch, training=True)
+    finally:
+        for layer, momentum in zip(layers, before):
+            layer.momentum = momentum
 
 
 def _is_plain(layer: Any) -> bool:
