@@ -132,13 +132,13 @@ def test_sigma_is_of_the_kept_weights():
     assert sigma(np.zeros(3)) == 0.0
 
 
-@pytest.mark.parametrize("epsilon", [-0.1, float("nan"), "x", None])
+@pytest.mark.parametrize("epsilon", [-0.1, np.nan, np.inf, "x", None])
 def test_a_bad_epsilon(make_model, epsilon):
     model = small(make_model)
-    with pytest.raises(ValueError, match="`epsilon` must be a number of at"):
+    with pytest.raises(ValueError, match="`epsilon` must be a finite number"):
         with EpsilonBall(model).around(epsilon):
             pass
-    with pytest.raises(ValueError, match="`epsilon` must be a number of at"):
+    with pytest.raises(ValueError, match="`epsilon` must be a finite number"):
         within_epsilon(print, epsilon)
 
 
@@ -154,5 +154,24 @@ def test_a_bad_unit_and_a_constraint_of_the_users_own(make_model):
             pass
     with EpsilonBall.of(model).around(0.0, "sigma"):
         pass
+    with pytest.raises(ValueError, match="must have no EpsilonBall yet"):
+        EpsilonBall(model)
+    model = small(make_model)
+    model.get_layer("out").raw_kernel().constraint = keras.constraints.NonNeg()
     with pytest.raises(ValueError, match="must have no constraints of its"):
         EpsilonBall(model)
+
+
+def test_an_average_that_is_written_back_is_projected(make_model):
+    model = small(make_model)
+    ball, before = EpsilonBall(model), get_state(model)
+    average = keras.optimizers.Adam(
+        0.05, use_ema=True, ema_overwrite_frequency=2
+    )
+    model.compile(
+        average, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    with ball.around(0.01):
+        model.fit(X, Y, batch_size=16, verbose=0)
+    for path in KERNELS:
+        assert (moved(before, get_state(model), path) <= 0.01).all()

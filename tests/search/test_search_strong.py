@@ -196,7 +196,7 @@ def test_rescaled_leaves_other_weights_alone():
         (dict(method="edge_popup", structure="1x2"), "`structure` must be N"),
         (dict(method="perturbed", rewind_step=3), "`rewind_step` must be 0"),
         (dict(method="perturbed", mask_by="x"), "`mask_by` must be one of"),
-        (dict(method="perturbed", epsilon=-1), "`epsilon` must be a number"),
+        (dict(method="perturbed", epsilon=-1), "`epsilon` must be a finite"),
         (dict(method="perturbed", epsilon_unit="x"), "`unit` must be one of"),
         (dict(method="edge_popup", collapse="floor"), "`collapse` must be st"),
         (

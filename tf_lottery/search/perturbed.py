@@ -31,7 +31,8 @@ class EpsilonBall:
         model: masked.
 
     Raises:
-        ValueError: a variable has a constraint of the user's own.
+        ValueError: a variable has a constraint of the user's own, or there is
+            a ball for this model already (`EpsilonBall.of`).
 
     Example:
         >>> from tf_lottery import mask_model
@@ -51,6 +52,11 @@ class EpsilonBall:
     """
 
     def __init__(self, model: keras.Model):
+        if hasattr(model, "_tf_lottery_ball"):
+            raise ValueError(
+                "`model` must have no EpsilonBall yet. Received: model "
+                f"{model.name!r} with one. Use EpsilonBall.of(model)."
+            )
         self._kernels = {
             id(raw) for raw, _ in masked_kernels(model).values()
         }
@@ -105,6 +111,9 @@ class EpsilonBall:
             yield
         finally:
             for weight in self._weights:
+                # What writes weights between steps, as an optimizer's moving
+                # average does at the end of training, is projected too.
+                weight.assign(weight.constraint(weight))
                 weight.constraint.open()
 
 
@@ -181,9 +190,9 @@ def check_epsilon(epsilon: float, unit: str) -> None:
             f"unit={unit!r}. Choose one of these."
         )
     number = isinstance(epsilon, (int, float, np.number))
-    if not number or math.isnan(epsilon) or epsilon < 0:
+    if not number or not math.isfinite(epsilon) or epsilon < 0:
         raise ValueError(
-            "`epsilon` must be a number of at least 0. Received: "
+            "`epsilon` must be a finite number of at least 0. Received: "
             f"epsilon={epsilon!r}. 0 lets no weight move."
         )
 
