@@ -224,7 +224,8 @@ def test_a_loss_that_is_not_finite(steps, what, where, make_net, make_trainer):
     found = re.sub(r"between steps 1 and \d", "between steps 1 and N", found)
     assert found == (
         f"The {what} loss must stay finite. Received: loss=nan at level 2 "
-        f"{where}. Lower --learning_rate, or add --warmup; finished levels are "
+        f"{where}. Lower --learning_rate (of scores: "
+        "--score_learning_rate), or add --warmup; finished levels are "
         "kept."
     )
 

@@ -98,8 +98,13 @@ def find_strong(
     scored.start(keep, context.seed)
     metrics = train(scored, start_step=0, **how)
     mask = scored.settle()
-    if context.collapse == "stop":
-        check_emptied(mask.kept_by_path, before)
+    emptied = [k for k, n in mask.kept_by_path.items() if before[k] and not n]
+    if context.collapse == "stop" and emptied:
+        raise ValueError(
+            "`collapse` must be allow for scores that leave a kernel empty. "
+            f"Received: collapse='stop', and {', '.join(emptied)} would keep "
+            "no weight. Prune less, or choose scope='uniform'."
+        )
     return mask, metrics
 
 

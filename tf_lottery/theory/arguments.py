@@ -74,7 +74,7 @@ def finite_number(name: str, value: Any, *, zero: bool = False) -> float:
         least = "0 or more" if zero else "positive"
         raise ValueError(
             f"`{name}` must be finite and {least}. Received: {name}={value}. "
-            "It is an absolute distance, in the unit of the candidates."
+            "Give another number."
         )
     return float(value)
 

@@ -203,6 +203,7 @@ def check_finite(loss: float, name: str, level: int, when: str) -> None:
     if not math.isfinite(loss):
         raise RuntimeError(
             f"The {name} loss must stay finite. Received: loss={loss} at level "
-            f"{level} {when}. Lower --learning_rate, or add --warmup; finished "
+            f"{level} {when}. Lower --learning_rate (of scores: "
+            "--score_learning_rate), or add --warmup; finished "
             "levels are kept."
         )
