@@ -74,6 +74,7 @@ main(sys.argv)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_a_checkpoint_is_written(
     python, flags, tmp_path, ends_like_whole
 ):

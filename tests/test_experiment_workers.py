@@ -71,6 +71,7 @@ def masks(folder):
     ]
 
 
+@pytest.mark.slow
 def test_two_workers_find_the_tickets_of_one_process(
     start, flags, tmp_path, whole
 ):

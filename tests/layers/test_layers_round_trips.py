@@ -93,13 +93,8 @@ APPLICATIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if i else [])
-        for i, name in enumerate(APPLICATIONS)
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_an_application_is_masked_trained_saved_and_stripped(name, tmp_path):
     keras.utils.set_random_seed(0)
     dense = getattr(keras.applications, name)(

@@ -105,6 +105,7 @@ def test_mutated_initial_weights_are_taken_or_refused(
     assert 1 in outcomes
 
 
+@pytest.mark.slow
 def test_a_process_ends_in_one_line(fuzz, python, flags, whole, tmp_path):
     copy = tmp_path / "runs" / whole.path.name
     shutil.copytree(whole.path, copy)
