@@ -242,7 +242,10 @@ def test_ctrl_c_ends_with_130_and_a_line(
     wait_for(process, tmp_path, "*/config.json")
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert re.fullmatch(
         r"Interrupted\. Finished levels are kept, and the training under way "

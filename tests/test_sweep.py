@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pytest
 
 import tf_lottery as tfl
 
@@ -51,6 +52,9 @@ def test_a_table_and_a_figure_over_all_epsilons(command, tmp_path):
                 assert (np.abs(far) <= epsilon).all()
                 assert np.abs(far).max() > 0.9 * epsilon or not epsilon
                 assert np.count_nonzero(ticket.trained[path][~keep]) == 0
+    with pytest.raises(ValueError, match="of several values of epsilon"):
+        tfl.load_results(table.parent)
+    assert len(tfl.load_results(runs[(0.0,)]).rows) == 3
     again = command(*flags)
     assert again.err.count("3 of 3 trainings are finished and reused") == 2
     assert again.out == done.out

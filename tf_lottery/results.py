@@ -12,6 +12,7 @@ from tf_lottery import analysis
 from tf_lottery import report
 from tf_lottery.config import Config
 from tf_lottery.methods import METHODS
+from tf_lottery.paths import is_file
 from tf_lottery.paths import open_read
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import Ticket
@@ -187,9 +188,17 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
         run_dir: the run's folder, which holds results.csv.
 
     Raises:
-        ValueError: there is no results.csv or it cannot be read.
+        ValueError: there is no results.csv or it cannot be read; the folder
+            is that of several values of epsilon.
     """
     path = os.path.join(os.fspath(run_dir), "results.csv")
+    over_all = os.path.join(os.fspath(run_dir), "perturbation.csv")
+    if is_file(over_all):
+        raise ValueError(
+            "`run_dir` must be the folder of one experiment. Received: "
+            f"run_dir={os.fspath(run_dir)}, of several values of epsilon. "
+            f"Read {over_all}, or give the run directory of one of them."
+        )
     rows = report.read_results(path)
     with open_read(os.path.join(run_dir, "config.json")) as file:
         values = json.load(file)
