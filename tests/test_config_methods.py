@@ -127,8 +127,6 @@ def test_epsilon_is_of_perturbed():
 def test_scores_are_the_criterion_of_some_methods(method):
     with pytest.raises(ValueError, match="^`criterion` must be left out"):
         strong(method, criterion="snip")
-    with pytest.raises(ValueError, match="^`collapse` must be stop or allow"):
-        strong(method, collapse="floor", scope="global")
     with pytest.raises(ValueError, match="^`score_learning_rate` must be ab"):
         strong(method, score_learning_rate=0)
     assert strong("supermask", criterion="movement")

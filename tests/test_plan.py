@@ -163,3 +163,25 @@ def test_parse_levels_refuses(value):
         rf"Received: export='{value}'\. ",
     ):
         parse_levels("export", value, 3)
+
+
+@pytest.mark.parametrize("method", ["edge_popup", "learned_supermask"])
+def test_scores_cannot_keep_to_a_floor_where_all_compete(method):
+    given = dict(method=method, target_sparsity=(0.5,), collapse="floor")
+    assert make_plan(scope="uniform", **given).mask_by
+    given["scope"] = "global"
+    config = Config(**given).resolved()
+    with pytest.raises(ValueError, match="^`collapse` must be stop or allow"):
+        Plan(config, Mask.ones(SHAPES), PruningRates("global"), 1000, 240_000)
+
+
+def test_scores_are_trained_for_steps_of_their_own():
+    given = dict(target_sparsity=(0.5, 0.8), train_steps="50it")
+    plan = make_plan(method="edge_popup", score_steps="30it", **given)
+    assert [plan.steps(key) for key in plan.keys] == [50, 30, 30]
+    plan = make_plan(
+        method="supermask", branches="rewound", branch_levels="2", **given
+    )
+    assert [plan.steps(key) for key in plan.keys] == [50, 0, 0, 50]
+    assert plan.mask_by == "criterion"
+    assert make_plan().mask_by is None

@@ -251,8 +251,8 @@ def _check_strong(config: Any) -> None:
             f"Received: epsilon={_listed(config.epsilon)}. 0 lets no weight "
             "move."
         )
-    by = config.mask_by if method.mask_by == "any" else method.mask_by
-    trains_scores = by in ("edge_popup", "bernoulli")
+    by = method.masks_by(config.mask_by)
+    trains_scores = by not in (None, "criterion")
     defaults = {f.name: f.default for f in dataclasses.fields(config)}
     for option, used in (
         ("mask_by", name == "perturbed"),
@@ -273,16 +273,6 @@ def _check_strong(config: Any) -> None:
             f"`criterion` must be left out for method {name}, whose masks are "
             f"found by {by}. Received: criterion={config.criterion}. Use "
             "method supermask, or perturbed with mask_by=criterion."
-        )
-    if (
-        trains_scores
-        and config.collapse == "floor"
-        and config.scope == "global"
-    ):
-        raise ValueError(
-            "`collapse` must be stop or allow where scores compete over all "
-            "kernels. Received: collapse=floor, scope=global. Choose one of "
-            "these, or scope=uniform."
         )
     rate = config.score_learning_rate
     if rate is not None and not rate > 0:

@@ -40,6 +40,17 @@ class Method:
         """Whether its tickets are subnetworks that are not trained."""
         return self.mask_by is not None
 
+    def masks_by(self, choice: str) -> str | None:
+        """Returns what masks are found by.
+
+        Args:
+            choice: one of `MASK_BY`, for a method that leaves it open.
+
+        Returns:
+            One of `MASK_BY`; None where tickets are trained.
+        """
+        return choice if self.mask_by == "any" else self.mask_by
+
 
 METHODS = {
     "imp": Method(

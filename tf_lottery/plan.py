@@ -16,7 +16,7 @@ from tf_lottery.masks import target_counts
 from tf_lottery.methods import METHODS
 from tf_lottery.methods import Method
 from tf_lottery.search import WINDOW
-from tf_lottery.search import mask_by_of
+from tf_lottery.search import check_strong
 from tf_lottery.tickets import Key
 
 MAIN = "main"
@@ -72,6 +72,14 @@ class Plan:
                 f"`prune_every` must leave {WINDOW} masks to compare by "
                 f"prune_end, step {end}. Received: prune_every={every} steps, "
                 f"so {looks}. Look more often, or train for longer."
+            )
+        if self._method.strong:
+            check_strong(
+                self.mask,
+                self.config.target_sparsity or (),
+                by=self.mask_by,
+                scope=self.config.scope,
+                collapse=self.config.collapse,
             )
         self.kept()
 
@@ -165,9 +173,7 @@ class Plan:
     @property
     def mask_by(self) -> str | None:
         """What masks are found by whose tickets are not trained, or None."""
-        if not self._method.strong:
-            return None
-        return mask_by_of(self.config.method, self.config.mask_by)
+        return self._method.masks_by(self.config.mask_by)
 
     @property
     def score_steps(self) -> int:

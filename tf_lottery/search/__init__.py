@@ -18,7 +18,7 @@ from tf_lottery.search.settings import RETRAIN
 from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
-from tf_lottery.search.strong import mask_by_of
+from tf_lottery.search.strong import check_strong
 from tf_lottery.search.strong import rescaled
 from tf_lottery.search.targets import find_at_sparsities
 from tf_lottery.search.targets import scoring_context
@@ -34,11 +34,11 @@ __all__ = [
     "check_choice",
     "check_dtypes",
     "check_epsilon",
+    "check_strong",
     "check_search",
     "find_at_sparsities",
     "find_tickets",
     "level_seed",
-    "mask_by_of",
     "mask_distance",
     "prune_level",
     "prune_to",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 
 import keras
@@ -12,7 +13,7 @@ from tf_lottery import seeds
 from tf_lottery.search.hard_top import hard_top
 
 
-class Gate:
+class Gate(abc.ABC):
     """What a `ScoredModel` makes of its scores.
 
     Attributes:
@@ -25,6 +26,7 @@ class Gate:
     weight_decay: float = 0.0
     by_magnitude: bool = False
 
+    @abc.abstractmethod
     def initial(
         self, shape: tuple[int, ...], density: float, seed: int
     ) -> np.ndarray:
@@ -35,8 +37,8 @@ class Gate:
             density: fraction of it to be kept in the end.
             seed: of what is drawn.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def values(
         self,
         scores: Sequence[tf.Tensor],
@@ -54,7 +56,6 @@ class Gate:
             generator: of what is drawn.
             training: as of Keras' layers.
         """
-        raise NotImplementedError
 
     def chosen(self, scores, alive, counts) -> list[tf.Tensor]:
         """Returns what is kept, as booleans."""

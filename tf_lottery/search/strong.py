@@ -13,32 +13,11 @@ from tf_lottery.masks import Mask
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import floored
 from tf_lottery.masks import target_counts
-from tf_lottery.methods import MASK_BY
-from tf_lottery.methods import METHODS
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.search.channels import find_mask
 from tf_lottery.search.scored import ScoredModel
 from tf_lottery.search.scored import factors
-
-
-def mask_by_of(method: str, mask_by: str) -> str:
-    """Returns what a method finds its masks by.
-
-    Args:
-        method: one whose tickets are not trained.
-        mask_by: the choice of a method that leaves it open.
-
-    Raises:
-        ValueError: there is no such choice.
-    """
-    if mask_by not in MASK_BY:
-        raise ValueError(
-            f"`mask_by` must be one of {', '.join(MASK_BY)}. Received: "
-            f"mask_by={mask_by!r}. Choose one of these."
-        )
-    fixed = METHODS[method].mask_by
-    return mask_by if fixed in (None, "any") else fixed
 
 
 def find_strong(
@@ -47,7 +26,7 @@ def find_strong(
     weights: Mapping[str, np.ndarray],
     pruner: Pruner,
     *,
-    by: str,
+    by: str | None,
     sparsity: float,
     scope: str,
     rescale: str,
@@ -93,7 +72,7 @@ def find_strong(
     if context.collapse == "floor" and not isinstance(keep, int):
         keep = floored(keep, before)
     if scored is None:
-        scored = ScoredModel(model, by=by, keep=keep, rescale=rescale)
+        scored = ScoredModel(model, by=by or "", keep=keep, rescale=rescale)
     set_state(model, weights)
     scored.start(keep, context.seed)
     metrics = train(scored, start_step=0, **how)
@@ -109,7 +88,7 @@ def find_strong(
 
 
 def check_strong(
-    mask: Mask, sparsities: Sequence[float], *, by: str, scope: str,
+    mask: Mask, sparsities: Sequence[float], *, by: str | None, scope: str,
     collapse: str,
 ) -> None:
     """Checks the counts of strong tickets before anything is trained.

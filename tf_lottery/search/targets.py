@@ -15,6 +15,7 @@ from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.masks import target_counts
+from tf_lottery.methods import MASK_BY
 from tf_lottery.methods import METHODS
 from tf_lottery.methods import RESCALE
 from tf_lottery.pruners import Pruner
@@ -34,7 +35,6 @@ from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
 from tf_lottery.search.strong import check_strong
 from tf_lottery.search.strong import find_strong
-from tf_lottery.search.strong import mask_by_of
 from tf_lottery.search.strong import rescaled
 from tf_lottery.tickets import Ticket
 
@@ -181,7 +181,12 @@ def find_at_sparsities(
             f"`rescale` must be one of {', '.join(RESCALE)}. Received: "
             f"rescale={rescale!r}. Choose one of these."
         )
-    by = mask_by_of(method, mask_by)
+    if mask_by not in MASK_BY:
+        raise ValueError(
+            f"`mask_by` must be one of {', '.join(MASK_BY)}. Received: "
+            f"mask_by={mask_by!r}. Choose one of these."
+        )
+    by = kind.masks_by(mask_by)
     if kind.strong:
         check_strong(
             get_mask(model), sparsities, by=by, scope=scope, collapse=collapse
