@@ -39,6 +39,7 @@ ROOMS = (
     "results",
     "callbacks",
     "plan",
+    "page",
     "provenance",
     "assembly",
     "record",
