@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
-from tf_lottery.config import fingerprint
+from tf_lottery.fingerprint import fingerprint
 
 COLUMNS = [
     "replicate", "branch", "level", "density", "sparsity", "kept_weights",

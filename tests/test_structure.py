@@ -24,6 +24,7 @@ ROOMS = (
     "masks",
     "checks",
     "config",
+    "fingerprint",
     "layers",
     "graph",
     "data",
@@ -43,6 +44,7 @@ ROOMS = (
     "provenance",
     "assembly",
     "record",
+    "level_trainer",
     "parallel",
     "experiment",
     "sweep",
@@ -50,6 +52,7 @@ ROOMS = (
 )
 WITHOUT_TENSORFLOW = (
     "paths", "atomic", "step", "schedules", "seeds", "masks", "config",
+    "fingerprint",
     "theory",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -55,6 +55,31 @@ def build_model(
         )
 
 
+def replicate_seed(config: Config, replicate: int) -> int:
+    """Returns the seed of one repetition, which its others derive from.
+
+    Args:
+        config: has the seed of all.
+        replicate: from 0.
+    """
+    return seeds.derive(config.seed, "replicate", replicate)
+
+
+def build_replicate(
+    config: Config, info: data.DataInfo, replicate: int, purpose: str
+) -> keras.Model:
+    """Returns the dense network with initial weights of one repetition.
+
+    Args:
+        config: names the model.
+        info: of the data that it must fit.
+        replicate: from 0.
+        purpose: of the weights, such as `"init"`; each has its own.
+    """
+    seed = seeds.derive(replicate_seed(config, replicate), purpose)
+    return build_model(config, info, seed=seed)
+
+
 def load_images(config: Config) -> data.ImageData:
     """Reads the data.
 

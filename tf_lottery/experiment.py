@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
 from typing import Any
-
-import keras
 
 from tf_lottery import analysis
 from tf_lottery import assembly
@@ -18,16 +15,15 @@ from tf_lottery import parallel
 from tf_lottery import paths
 from tf_lottery import provenance
 from tf_lottery import search
-from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
-from tf_lottery.config import fingerprint
-from tf_lottery.config import run_name
+from tf_lottery.fingerprint import fingerprint
+from tf_lottery.fingerprint import run_name
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
-from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
+from tf_lottery.level_trainer import LevelTrainer
 from tf_lottery.plan import MAIN
 from tf_lottery.plan import Plan
 from tf_lottery.plan import parse_levels
@@ -35,11 +31,8 @@ from tf_lottery.pruners import get_pruner
 from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
-from tf_lottery.results import make_row
-from tf_lottery.results import tell_row
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import SharedDirectory
-from tf_lottery.tickets import Ticket
 
 
 class Experiment:
@@ -81,13 +74,13 @@ class Experiment:
             )
         )
         with self._strategy.scope(), models.clean_names():
-            dense = self._build(0, "init")
-            self._model = mask_model(dense, exclude=config.exclude)
+            dense = assembly.build_replicate(config, self.info, 0, "init")
+            model = mask_model(dense, exclude=config.exclude)
             if config.method == "perturbed":
-                search.EpsilonBall(self._model)
-        search.check_dtypes(self._model)
+                search.EpsilonBall(model)
+        search.check_dtypes(model)
         pruner = get_pruner(config.criterion)
-        search.check_choice(self._model, pruner, config.structure)
+        search.check_choice(model, pruner, config.structure)
         self.identity = provenance.identify(config, dense, start)
         self.run_dir = os.path.join(
             config.output_dir, run_name(self.identity)
@@ -97,17 +90,27 @@ class Experiment:
         )
         self._store.check(self.identity, fingerprint)
         self.record = Record(self._store, config.method)
-        self._start = start and start.rewind
-        set_state(self._model, self._start or get_state(self._model))
-        self._provenance = functools.partial(
-            provenance.provenance, self.identity, self.info
-        )
+        self._start = start.rewind if start else None
+        set_state(model, self._start or get_state(model))
         self.plan = Plan(
             config,
-            get_mask(self._model),
-            search.pruning_rates(self._model, **config.rates),
+            get_mask(model),
+            search.pruning_rates(model, **config.rates),
             self.info.train_size,
-            sum(int(v.size) for v in get_state(self._model).values()),
+            sum(int(v.size) for v in get_state(model).values()),
+        )
+        self._trainer = LevelTrainer(
+            self.plan,
+            model,
+            self._start,
+            self.info,
+            self._store,
+            self.record,
+            strategy=self._strategy,
+            progress=progress,
+            told=functools.partial(
+                provenance.provenance, self.identity, self.info
+            ),
         )
         name = os.path.basename(self.run_dir)
         self._workers.check_same([name, *map(str, self.plan.keys)])
@@ -173,9 +176,10 @@ class Experiment:
                 self.config,
                 self._progress,
             )
-        elif self._todo and self._trainer:
-            # It has read the data: until then a signal ends all at once.
-            with self._stop_signals() as self._stopping:
+        elif self._todo:
+            self._trainer.read_data()
+            # Until the data are read a signal ends all at once.
+            with self._stop_signals() as self._trainer.stopping:
                 for key in self.plan.keys:
                     if not self.is_finished(key):
                         self._train_and_record(key)
@@ -199,40 +203,6 @@ class Experiment:
                 export.export_saved_model(self._store.load(key), path)
                 self._progress.line(f"SavedModel: {path}")
 
-    @functools.cached_property
-    def _trainer(self) -> train.Trainer:
-        return assembly.make_trainer(
-            self.config,
-            self._model,
-            self._images,
-            strategy=self._strategy,
-            on_step=self._on_step,
-        )
-
-    @functools.cached_property
-    def _scorer(self) -> train.Trainer:
-        return assembly.make_scorer(
-            self.plan,
-            self._model,
-            self._images,
-            strategy=self._strategy,
-            on_step=self._on_step,
-        )
-
-    @functools.cached_property
-    def _images(self) -> data.ImageData:
-        return assembly.load_images(self.config)
-
-    @functools.cached_property
-    def _meter(self) -> analysis.CostMeter:
-        return analysis.CostMeter(
-            self._model, self.info.input_shape, notice=self._progress.line
-        )
-
-    @functools.cached_property
-    def _guard(self) -> analysis.PathGuard:
-        return analysis.PathGuard(self._model, self._progress.line)
-
     def train_key(self, key: Key, parent: str) -> str:
         """Trains one key from the ticket of its parent, of this digest.
 
@@ -240,141 +210,14 @@ class Experiment:
             The digest of its own ticket.
         """
         self.record.note_parent(key, parent)
-        with self._stop_signals() as self._stopping:
-            return self._train_and_save(key)
+        with self._stop_signals() as self._trainer.stopping:
+            return self._trainer.train_key(key)
 
     def _train_and_record(self, key: Key) -> None:
-        self.record.finish(key, self._train_and_save(key))
-        if number := max(self._workers.exchange(self._stopping())):
-            raise train.Stopped(number, self._last_step, saved=False)
-
-    def _train_and_save(self, key: Key) -> str:
-        if key.branch == MAIN:
-            ticket = next(self._search(key))
-            if self.plan.mask_by and key.level:
-                # Of a mask that was not there before its training.
-                self._guard.check(key, stop=False)
-        else:
-            ticket = self._control(key)
-        costs = dict(
-            self._columns(
-                ticket.mask,
-                steps=ticket.metrics["train_steps"],
-                batch_size=self.config.batch_size,
-                changes=self._used.changes,
-            ),
-            effective_density=self._guard.effective_density(ticket.mask),
-        )
-        row = make_row(key, ticket, self._used.seconds, costs)
-        digest = self.record.save(key, ticket, self._used.rows, row)
-        self._progress.line(tell_row(row, ticket.metrics))
-        return digest
-
-    def _search(self, key: Key) -> Iterator[Ticket]:
-        """The tickets of a replicate from a level on."""
-        parent = key.parent(self.config.method)
-        if parent is None:
-            made_from = None
-            set_mask(self._model, self.plan.mask)
-            set_state(
-                self._model,
-                self._start or get_state(self._build(key.replicate, "init")),
-            )
-        else:
-            made_from = self._store.load(parent)
-            provenance.check_source(made_from, self.info)
-        return assembly.make_search(
-            self.plan,
-            self._model,
-            functools.partial(self._train, key.replicate, MAIN),
-            key.level,
-            made_from,
-            lambda: self._scorer,
-            seed=self._seed(key.replicate),
-            config=self._provenance(key.replicate, MAIN),
-            **self._scored_by(key.replicate),
-        )
-
-    def _scored_by(self, replicate: int) -> dict[str, Any]:
-        """The examples and the loss of criteria that look at some."""
-        return assembly.scored_by(
-            self.config, self._images, self._trainer.loss, self._seed(replicate)
-        )
-
-    def _control(self, key: Key) -> Ticket:
-        """Trains a control, on the data order of its ticket."""
-        seed = self._seed(key.replicate)
-        control = assembly.make_control(
-            self.plan,
-            self._model,
-            key,
-            self._store.load(Key(key.replicate, MAIN, key.level)),
-            self._store.load(Key(key.replicate, MAIN, 0)),
-            functools.partial(self._build, key.replicate),
-            functools.partial(self._scored_by, key.replicate),
-            seed=seed,
-        )
-        set_mask(self._model, control.mask)
-        set_state(self._model, control.weights)
-        start = get_state(self._model)
-        metrics = self._train(
-            key.replicate,
-            key.branch,
-            self._model,
-            level=key.level,
-            seed=search.level_seed(seed, key.level),
-            start_step=self.plan.start_step(key),
-        )
-        return Ticket.of(
-            self._model,
-            rewind=start,
-            level=key.level,
-            config=self._provenance(key.replicate, key.branch),
-            metrics=metrics,
-        )
-
-    def _train(
-        self, replicate: int, branch: str, model, *, level: int, **how: Any
-    ) -> dict[str, Any]:
-        self._key = Key(replicate, branch, level)
-        # Before, so that no training is lost to a model it cannot count.
-        self._columns = self._meter.columns
-        self._last_step = how["start_step"]
-        self._used = self._trainer if model is self._model else self._scorer
-        if how.pop("frozen", False):
-            return self._used.evaluate(level)
-        # A control that is cut says something of its ticket: it is trained.
-        stop = branch == MAIN and self.config.collapse == "stop"
-        self._guard.check(self._key, stop=stop)
-        how.update(self._guard.watched(how, self._key, stop))
-        fine = self.config.retrain == "fine_tune" and branch == MAIN
-        checkpoint = assembly.make_checkpoint(
-            self.config,
-            self._store,
-            self._key,
-            notice=self._progress.line,
-            parent=self.record.parent_digest(self._key),
-            seed=how["seed"],
-            replicas=self._strategy.num_replicas_in_sync,
-        )
-        return self._used(
-            model,
-            level=level,
-            last_rate=fine and level > 0,
-            checkpoint=checkpoint,
-            stopping=self._stopping,
-            **how,
-        )
-
-    def _on_step(self, step: int, rows) -> None:
-        self._progress.advance(step - self._last_step)
-        self._last_step = step
-        for row in rows:
-            if row.split == "validation":
-                self._progress.status(
-                    f"r{self._key.replicate} {self._key.branch} "
-                    f"L{self._key.level} step {step} val {row.accuracy:.1%}"
-                )
+        self.record.finish(key, self._trainer.train_key(key))
+        stopping = self._trainer.stopping()
+        if number := max(self._workers.exchange(stopping)):
+            raise train.Stopped(number, self._trainer.last_step, saved=False)
 
     def is_finished(self, key: Key) -> bool:
         """Whether a training is finished, its parent being so."""
@@ -385,14 +228,3 @@ class Experiment:
             self._todo.remove(key)
             self._progress.advance(self.plan.steps(key))
         return True
-
-    def _build(self, replicate: int, purpose: str) -> keras.Model:
-        """A dense network with initial weights of their own seed."""
-        return assembly.build_model(
-            self.config,
-            self.info,
-            seed=seeds.derive(self._seed(replicate), purpose),
-        )
-
-    def _seed(self, replicate: int) -> int:
-        return seeds.derive(self.config.seed, "replicate", replicate)

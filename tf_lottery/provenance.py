@@ -9,7 +9,7 @@ import keras
 
 from tf_lottery import data
 from tf_lottery.config import Config
-from tf_lottery.config import identity
+from tf_lottery.fingerprint import identity
 from tf_lottery.tickets import Ticket
 
 

@@ -12,7 +12,7 @@ from tf_lottery import report
 from tf_lottery import train
 from tf_lottery.atomic import replace_file
 from tf_lottery.config import Config
-from tf_lottery.config import run_name
+from tf_lottery.fingerprint import run_name
 from tf_lottery.experiment import Experiment
 from tf_lottery.results import Results
 

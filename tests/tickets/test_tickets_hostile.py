@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tf_lottery import Mask, Ticket, load_mask
-from tf_lottery.config import fingerprint
+from tf_lottery.fingerprint import fingerprint
 from tf_lottery.tickets import Key, RunDirectory, archive, verify_files
 from tf_lottery.tickets.verify import json_digest
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tf_lottery import Config, Mask, Ticket
-from tf_lottery.config import fingerprint
+from tf_lottery.fingerprint import fingerprint
 from tf_lottery.tickets import Key, RunDirectory
 
 KEY = Key(0, "main", 1)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
-
-    from tf_lottery.page.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +60,3 @@ class Section:
     text: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
-
-
-#: Makes a section from runs, or says by None that they have nothing for it.
-Maker = Callable[[Sequence["Run"]], "Section | None"]
