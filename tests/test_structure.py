@@ -41,6 +41,7 @@ ROOMS = (
     "callbacks",
     "plan",
     "page",
+    "claims",
     "provenance",
     "assembly",
     "record",
@@ -169,7 +170,9 @@ print(json.dumps(sorted(sys.modules)))
 
 def test_binaries_are_two_line_callers_of_the_commands():
     files = sorted((ROOT / "binaries").glob("*.py"))
-    names = ["export_ticket.py", "subset_sum.py", "train_ticket.py"]
+    names = [
+        "export_ticket.py", "reproduce.py", "subset_sum.py", "train_ticket.py",
+    ]
     assert [f.name for f in files] == names
     for file in files:
         assert file.read_text("utf-8").splitlines() == [

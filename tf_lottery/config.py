@@ -52,10 +52,11 @@ class Config:
     split_seed: int = flag(0, "Seed of the validation split.")
     model: str = flag(
         "lenet_300_100",
-        "A registered model (lenet_300_100, lenet_5, conv_2, conv_4, conv_6, "
-        "each conv also as conv_2_dropout, resnet_18, resnet_20, resnet_56, "
-        "vgg_16, vgg_19) or your own package.module:function of (input_shape, "
-        "num_classes), looked for in the current folder first.",
+        "A registered model (lenet_300_100, lenet_100_34, lenet_5, conv_2, "
+        "conv_4, conv_6, each conv also as conv_2_dropout, resnet_18, "
+        "resnet_20, resnet_56, vgg_16, vgg_19) or your own "
+        "package.module:function of (input_shape, num_classes), looked for in "
+        "the current folder first.",
     )
     init: str | None = flag(
         None,

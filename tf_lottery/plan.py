@@ -116,31 +116,12 @@ class Plan:
     @property
     def replicates(self) -> list[int]:
         """The replicates that this process trains."""
-        if self.config.replicate is not None:
-            return [self.config.replicate]
-        return list(range(self.config.replicates))
+        return _replicates(self.config)
 
     @property
     def keys(self) -> list[Key]:
         """Every training in order: main levels, then controls."""
-        config = self.config
-        # A level named twice is one level.
-        some = sorted(
-            set(config.branch_levels or range(1, config.levels + 1))
-        )
-        branches = {branch: list(some) for branch in config.branches}
-        if config.retrain == "continue" and config.levels:
-            # The paper's strategy 2 ends with one reset.
-            branches.setdefault("rewound", [config.levels])
-        return [
-            Key(replicate, branch, level)
-            for replicate in self.replicates
-            for branch, levels in (
-                (MAIN, range(config.levels + 1)),
-                *branches.items(),
-            )
-            for level in levels
-        ]
+        return trainings(self.config)
 
     @property
     def width(self) -> int:
@@ -280,6 +261,39 @@ class Plan:
         rest = self.state_size - self.mask.size
         rewind = kept if level else self.mask.size
         return 3.7 * (kept + rewind + 2 * rest) + self.mask.size / 8 + 2e4
+
+
+def trainings(config: Config) -> list[Key]:
+    """Returns every training in order: main levels, then controls.
+
+    Args:
+        config: what they are of; `levels` is that of `Config.resolved`.
+
+    Example:
+        >>> len(trainings(Config(levels=3, branches="reinit", replicates=2)))
+        14
+    """
+    # A level named twice is one level.
+    some = sorted(set(config.branch_levels or range(1, config.levels + 1)))
+    branches = {branch: list(some) for branch in config.branches}
+    if config.retrain == "continue" and config.levels:
+        # The paper's strategy 2 ends with one reset.
+        branches.setdefault("rewound", [config.levels])
+    return [
+        Key(replicate, branch, level)
+        for replicate in _replicates(config)
+        for branch, levels in (
+            (MAIN, range(config.levels + 1)),
+            *branches.items(),
+        )
+        for level in levels
+    ]
+
+
+def _replicates(config: Config) -> list[int]:
+    if config.replicate is not None:
+        return [config.replicate]
+    return list(range(config.replicates))
 
 
 def parse_levels(

@@ -31,6 +31,16 @@ EXPECTED = {
         266_200,
         410,
     ),
+    "lenet_100_34": (
+        MNIST,
+        [
+            ("dense_1/kernel", (784, 100)),
+            ("dense_2/kernel", (100, 34)),
+            ("output/kernel", (34, 10)),
+        ],
+        82_140,
+        144,
+    ),
     "lenet_5": (
         MNIST,
         [

@@ -1,6 +1,8 @@
 """Is it a winning ticket: controls, the verdict, and what it cost."""
 
 from tf_lottery.analysis.comparison import Comparison
+from tf_lottery.analysis.comparison import accuracy_differences
+from tf_lottery.analysis.comparison import early_stop_ratios
 from tf_lottery.analysis.controls import CONTROLS
 from tf_lottery.analysis.controls import REWOUND
 from tf_lottery.analysis.controls import Control
@@ -14,7 +16,10 @@ from tf_lottery.analysis.cost import training_flops
 from tf_lottery.analysis.guard import PathGuard
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
+from tf_lottery.analysis.paired import ALPHA
 from tf_lottery.analysis.paired import Paired
+from tf_lottery.analysis.paired import paired_differences
+from tf_lottery.analysis.paired import smallest_step
 from tf_lottery.analysis.scored import SCORED
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
@@ -24,6 +29,7 @@ from tf_lottery.analysis.verdict import Verdict
 from tf_lottery.analysis.verdict import judge
 
 __all__ = [
+    "ALPHA",
     "CONTROLS",
     "COST_COLUMNS",
     "Comparison",
@@ -39,11 +45,15 @@ __all__ = [
     "SEARCH_COLUMNS",
     "VERDICT_COLUMNS",
     "Verdict",
+    "accuracy_differences",
     "check_controls",
+    "early_stop_ratios",
     "inference_flops",
     "judge",
     "kernel_uses",
+    "paired_differences",
     "permuted",
+    "smallest_step",
     "training_flops",
     "with_search_costs",
 ]

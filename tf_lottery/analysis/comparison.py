@@ -71,13 +71,29 @@ def compare_accuracies(
         threshold: that the mean is held against.
         step: the least standard deviation that is believed.
     """
-    differences = [
-        run[key]["test_accuracy"] - other[key]["test_accuracy"]
-        for key in sorted(set(run) & set(other))
-    ]
-    finite = [value for value in differences if math.isfinite(value)]
-    paired = paired_differences(finite, step)
+    differences = accuracy_differences(run, other)
+    paired = paired_differences(list(differences.values()), step)
     return _comparison(paired, threshold, len(set(run) | set(other)))
+
+
+def accuracy_differences(
+    run: Mapping[int, _Row],
+    other: Mapping[int, _Row],
+    column: str = "test_accuracy",
+) -> dict[int, float]:
+    """Returns how accuracies differ, `{replicate: run - other}`.
+
+    Args:
+        run: rows by replicate.
+        other: of the other network, by replicate; of both those are left out
+            that the other lacks, or whose accuracy is not a number.
+        column: of results.csv; an accuracy.
+    """
+    differences = {
+        key: run[key][column] - other[key][column]
+        for key in sorted(set(run) & set(other))
+    }
+    return {k: v for k, v in differences.items() if math.isfinite(v)}
 
 
 def compare_early_stops(
@@ -92,18 +108,37 @@ def compare_early_stops(
         apart: steps between two evaluations; in proportion to the smallest
             step it is the least standard deviation that is believed.
     """
-    pairs = [
-        (run[key]["early_stop_step"], dense[key]["early_stop_step"])
-        for key in sorted(set(run) & set(dense))
-        if not run[key]["early_stop_censored"]
-        and not dense[key]["early_stop_censored"]
-    ]
-    pairs = [pair for pair in pairs if min(pair) > 0]
-    # The derivative of the logarithm, where the steps are smallest.
-    floor = apart / min(map(min, pairs)) if pairs else 0.0
-    logs = [math.log(ticket / dense) for ticket, dense in pairs]
-    paired = paired_differences(logs, floor)
+    logs, floor = early_stop_ratios(run, dense, apart)
+    paired = paired_differences(list(logs.values()), floor)
     return _comparison(paired, 0.0, len(set(run) | set(dense)))
+
+
+def early_stop_ratios(
+    run: Mapping[int, _Row], other: Mapping[int, _Row], apart: float
+) -> tuple[dict[int, float], float]:
+    """Returns how early-stop steps differ, and what spread is believed.
+
+    Args:
+        run: rows by replicate.
+        other: of the other network; pairs are left out as in
+            `compare_early_stops`.
+        apart: steps between two evaluations.
+
+    Returns:
+        `{replicate: log(run / other)}`, and the least standard deviation of
+        these logarithms.
+    """
+    pairs = {
+        key: (run[key]["early_stop_step"], other[key]["early_stop_step"])
+        for key in sorted(set(run) & set(other))
+        if not run[key]["early_stop_censored"]
+        and not other[key]["early_stop_censored"]
+    }
+    pairs = {key: pair for key, pair in pairs.items() if min(pair) > 0}
+    # The derivative of the logarithm, where the steps are smallest.
+    floor = apart / min(map(min, pairs.values())) if pairs else 0.0
+    logs = {key: math.log(one / two) for key, (one, two) in pairs.items()}
+    return logs, floor
 
 
 def _comparison(paired: Paired, threshold: float, count: int) -> Comparison:

@@ -1,0 +1,2 @@
+from tf_lottery.cli.reproduce import main
+raise SystemExit(main())

@@ -1,0 +1,104 @@
+"""A figure of a paper: what is run for it, and what it claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_lottery.claims.claim import Claim
+from tf_lottery.claims.claim import Outcome
+from tf_lottery.claims.claim import Runs
+from tf_lottery.claims.claim import judge
+from tf_lottery.config import Config
+from tf_lottery.config import run_name
+from tf_lottery.page import Run
+from tf_lottery.plan import trainings
+from tf_lottery.results import Results
+from tf_lottery.tickets import RunDirectory
+
+#: What `--short` changes: the least length that has early-stop effects, and an
+#: even number of replicates, for two cores.
+SHORT = {"train_steps": "8000it", "replicates": 4}
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure, appendix or table of a paper.
+
+    Args:
+        title: what it is about, and where it is in the paper.
+        settings: `{name: fields of Config}`; claims call runs by the names.
+        claims: in the order of the paper.
+        short: fields that `--short` changes in every setting.
+    """
+
+    title: str
+    settings: Mapping[str, Mapping[str, Any]]
+    claims: Sequence[Claim]
+    short: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: dict(SHORT)
+    )
+
+    def configs(
+        self, *, short: bool = False, **changes: Any
+    ) -> dict[str, Config]:
+        """Returns what is run, `{name: Config}`.
+
+        Args:
+            short: the version for two cores.
+            **changes: fields of every configuration.
+        """
+        less = self.short if short else {}
+        return {
+            name: Config(**{**fields, **less, **changes})
+            for name, fields in self.settings.items()
+        }
+
+    def judge(self, runs: Runs) -> list[Outcome]:
+        """Returns what runs say of every claim.
+
+        Args:
+            runs: `{name: Run}` as `read_runs` returns them.
+        """
+        return [judge(claim, runs) for claim in self.claims]
+
+
+def cost(configs: Mapping[str, Config]) -> tuple[int, int]:
+    """Returns numbers of trainings and of optimizer steps.
+
+    Args:
+        configs: that train for a number of steps, from step 0.
+
+    Example:
+        >>> cost({"a": Config(levels=3, train_steps="10it")})
+        (4, 40)
+    """
+    counts = {
+        name: len(trainings(config.resolved()))
+        for name, config in configs.items()
+    }
+    steps = sum(
+        counts[name] * config.train_steps.count
+        for name, config in configs.items()
+    )
+    return sum(counts.values()), steps
+
+
+def read_runs(configs: Mapping[str, Config]) -> dict[str, Run]:
+    """Returns the runs of configurations as they are on disk now.
+
+    Args:
+        configs: of models of this library, that start from no ticket.
+
+    Returns:
+        `{name: Run}`; one that is not there has no rows.
+    """
+    runs = {}
+    for name, config in configs.items():
+        values = config.to_json()
+        path = os.path.join(config.output_dir, run_name(values))
+        rows = RunDirectory(path, notice=lambda line: None).rows()
+        runs[name] = Run(path, name, values, Results.of(rows, path, values))
+    return runs
