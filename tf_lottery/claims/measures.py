@@ -25,9 +25,8 @@ from tf_lottery.tickets import Key
 #: Test accuracy at the step of minimum validation loss.
 AT_EARLY_STOP = "early_stop_test_accuracy"
 AT_END = "test_accuracy"
-# Levels of one search differ by 10 % or more; a percentage is written with
-# three digits at most.
-_NEAR = 0.04
+# Levels of one search differ by 10 % at least.
+_NEAR = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Network:
     Args:
         run: name of the settings of their run.
         percent: of the prunable weights that are kept; 100 is dense. The
-            level nearest to it is meant, if within 4 % of it.
+            level nearest to it is meant, if within 5 % of it.
         branch: "main", or the name of a control.
     """
 
@@ -47,7 +46,7 @@ class Network:
 
     def __str__(self) -> str:
         control = "" if self.branch == MAIN else f"{self.branch} "
-        return f"{control}{self.percent:g} %"
+        return f"{self.run} {control}{self.percent:g} %"
 
     def rows(self, runs: Runs) -> dict[int, Mapping[str, Any]]:
         """Returns rows of results.csv, `{replicate: row}`.
@@ -211,9 +210,7 @@ def _label(one: Network, other: Network) -> str:
     dense = other.percent == 100 and other.branch == MAIN
     if dense and one.run == other.run:
         return str(one)
-    if one.run == other.run:
-        return f"{one} against {other}"
-    return f"{one.run} {one} against {other.run} {other}"
+    return f"{one} against {other}"
 
 
 def _logs(low: float, high: float) -> tuple[float, float]:

@@ -184,7 +184,7 @@ def _ours(outcome: Outcome) -> str:
     if len(pairs) > _MOST:
         pairs.sort(key=lambda pair: pair[1].paired.mean)
         ends = [_told(*pairs[0]), _told(*pairs[-1])]
-        return f"{ends[0]} to {ends[1]} ({len(pairs)} densities)"
+        return f"{ends[0]} to {ends[1]} (of {len(pairs)})"
     return "; ".join(_told(*pair) for pair in pairs)
 
 

@@ -1,0 +1,182 @@
+"""Whether runs agree with a claim, by hand."""
+
+import math
+import types
+
+import numpy as np
+import pytest
+
+from tf_lottery.claims import POINTS
+from tf_lottery.claims import RATIO
+from tf_lottery.claims import Claim
+from tf_lottery.claims import Part
+from tf_lottery.claims import Sample
+from tf_lottery.claims import judge
+from tf_lottery.claims.measures import Network
+from tf_lottery.claims.measures import better
+from tf_lottery.claims.measures import moved
+from tf_lottery.claims.measures import outward
+from tf_lottery.claims.measures import reaches
+from tf_lottery.claims.measures import sooner
+
+
+def part(values, low=-math.inf, high=math.inf, floor=0.0):
+    sample = Sample(dict(enumerate(values)), floor)
+    return Part("a part", lambda runs: sample, POINTS, low, high)
+
+
+def agreement(*parts, every=True):
+    return judge(Claim("a claim", "so much", parts, every), {}).agreement
+
+
+# Three values of mean 2 and standard deviation 1: one-sided bounds are
+# 2 -+ 2.920 / sqrt(3) = 0.314 and 3.686.
+SPREAD = (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ({"low": 0.31}, "agrees"),
+        ({"low": 0.32}, "undecided"),
+        ({"low": 3.68}, "undecided"),
+        ({"low": 3.69}, "disagrees"),
+        ({"high": 3.69}, "agrees"),
+        ({"high": 0.32}, "undecided"),
+        ({"high": 0.31}, "disagrees"),
+        ({"low": 0.31, "high": 3.69}, "agrees"),
+        ({"low": 0.31, "high": 3.68}, "undecided"),
+        # Of two bounds either may be left: p is doubled.
+        ({"low": 3.69, "high": 9.0}, "undecided"),
+        ({"low": 4.50, "high": 9.0}, "disagrees"),
+    ],
+)
+def test_a_part_is_held_against_its_bounds(bounds, expected):
+    assert agreement(part(SPREAD, **bounds)) == expected
+
+
+def test_every_part_must_hold_and_one_that_fails_is_enough():
+    good, bad = part(SPREAD, low=0.31), part(SPREAD, high=0.31)
+    far = part(SPREAD, high=-9)
+    assert agreement(good, good) == "agrees"
+    # p = 0.0498, twice.
+    assert agreement(good, bad) == "undecided"
+    assert agreement(good, far) == "disagrees"
+
+
+def test_some_part_must_hold_or_all_must_fail():
+    good, bad = part(SPREAD, low=0.31), part(SPREAD, high=0.31)
+    far = part(SPREAD, low=-9)
+    assert agreement(good, bad, every=False) == "undecided"
+    assert agreement(far, bad, every=False) == "agrees"
+    assert agreement(bad, bad, every=False) == "disagrees"
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_what_the_data_cannot_decide(every):
+    assert agreement(part([]), every=every) == "not run"
+    assert agreement(part([5.0], low=0), every=every) == "undecided"
+    # Equal values prove nothing without a least spread.
+    assert agreement(part([5.0, 5.0], low=0), every=every) == "undecided"
+    told = agreement(part([5.0, 5.0], low=0, floor=0.1), every=every)
+    assert told == "agrees"
+
+
+def test_a_part_that_was_not_run():
+    good, none = part(SPREAD, low=0), part([], low=0)
+    assert agreement(good, none) == "undecided"
+    assert agreement(part(SPREAD, low=9), none) == "disagrees"
+    assert agreement(part(SPREAD, low=-9), none, every=False) == "agrees"
+    assert agreement(part(SPREAD, low=9), none, every=False) == "undecided"
+
+
+def row(replicate, level, density, branch="main", **values):
+    return {
+        "replicate": replicate, "branch": branch, "level": level,
+        "density": density, "early_stop_censored": False, **values,
+    }
+
+
+def run_of(*rows, **more):
+    return {"a": types.SimpleNamespace(rows=list(rows), **more)}
+
+
+def test_a_network_is_the_level_of_its_density():
+    runs = run_of(
+        row(0, 0, 1.0), row(0, 7, 0.21089), row(0, 8, 0.1687),
+        row(0, 7, 0.21089, "reinit"), row(1, 7, 0.2), row(1, 8, 0.2151),
+    )
+
+    def level(*names):
+        found = Network("a", *names).rows(runs)
+        return {k: v["level"] for k, v in found.items()}
+
+    assert level() == {0: 0}
+    # Of the second replicate level 7 is more than 5 % off.
+    assert level(21.1) == {0: 7, 1: 8}
+    assert level(21.1, "reinit") == {0: 7}
+    assert level(18.5) == {}
+    assert str(Network("a", 21.1, "reinit")) == "a reinit 21.1 %"
+
+
+def test_accuracies_are_compared_within_replicates():
+    name = "early_stop_test_accuracy"
+    runs = run_of(
+        row(0, 0, 1.0, **{name: 0.97}), row(0, 1, 0.5, **{name: 0.99}),
+        row(1, 0, 1.0, **{name: 0.95}), row(1, 1, 0.5, **{name: 0.94}),
+        row(2, 1, 0.5, **{name: 0.90}), row(3, 0, 1.0, **{name: 0.90}),
+        row(4, 0, 1.0, **{name: math.nan}), row(4, 1, 0.5, **{name: 0.9}),
+    )
+    found = better(Network("a", 50), Network("a"), low=0.01)
+    sample = found.measure(runs)
+    assert sample.values == pytest.approx({0: 0.02, 1: -0.01})
+    assert sample.floor == pytest.approx(0.01) and sample.left_out == 1
+    assert (found.label, found.unit, found.low) == ("a 50 %", POINTS, 0.01)
+
+
+def test_early_stops_are_compared_as_ratios():
+    def stop(replicate, level, density, step, censored=False):
+        return {
+            **row(replicate, level, density), "early_stop_step": step,
+            "early_stop_censored": censored,
+        }
+
+    runs = run_of(
+        stop(0, 0, 1.0, 800), stop(0, 1, 0.5, 400),
+        stop(1, 0, 1.0, 900, censored=True), stop(1, 1, 0.5, 300),
+    )
+    found = sooner(Network("a", 50), Network("a"), high=0.5)
+    sample = found.measure(runs)
+    assert sample.values == pytest.approx({0: math.log(0.5)})
+    assert sample.left_out == 1 and sample.floor == 100 / 400
+    assert (found.unit, found.low, found.high) == (
+        RATIO, -math.inf, pytest.approx(math.log(0.5))
+    )
+
+
+def test_training_accuracy_is_held_against_a_number():
+    runs = run_of(*(
+        row(k, 0, 1.0, train_accuracy=x) for k, x in enumerate((0.998, 0.999))
+    ))
+    sample = reaches(Network("a"), low=0.995).measure(runs)
+    assert sample.values == {0: 0.998, 1: 0.999}
+    assert sample.floor == pytest.approx(0.001)
+
+
+def test_how_far_and_where_to_weights_move():
+    initial = np.array([[1.0, -1.0], [0.5, -0.5]])
+    trained = np.array([[3.0, 0.0], [1.5, -0.25]])
+    keep = np.array([[True, True], [False, False]])
+    tickets = {
+        0: types.SimpleNamespace(rewind={"k": initial}, trained={"k": trained}),
+        2: types.SimpleNamespace(mask={"k": keep}),
+    }
+    runs = run_of(
+        row(0, 0, 1.0), row(0, 2, 0.5),
+        ticket=lambda key: tickets[key.level],
+    )
+    # Kept: |2|, |1|; the others: |1|, |0.25|. Of the kept ones one grows.
+    (far,) = moved("a", 50, "k").measure(runs).values.values()
+    assert math.exp(far) == pytest.approx(1.5 / 0.625)
+    (share,) = outward("a", 50, "k").measure(runs).values.values()
+    assert share == 0.5
