@@ -90,6 +90,18 @@ def test_a_part_that_was_not_run():
     assert agreement(part(SPREAD, low=9), none, every=False) == "undecided"
 
 
+@pytest.mark.parametrize("every", [True, False])
+def test_at_most_one_claim_in_twenty_is_wrongly_judged(every):
+    """At the bounds themselves, where an error is likeliest."""
+    rng = np.random.default_rng(0)
+    told = {"agrees": 0, "disagrees": 0, "undecided": 0}
+    for values in rng.normal(size=(2000, 3, 4)):
+        told[agreement(*(part(v, low=0) for v in values), every=every)] += 1
+    # Of 2,000 at 5 % it is 100, and 129 with three standard deviations.
+    assert max(told["agrees"], told["disagrees"]) < 129
+    assert min(told["agrees"] + told["disagrees"], 2000) > 20
+
+
 def row(replicate, level, density, branch="main", **values):
     return {
         "replicate": replicate, "branch": branch, "level": level,

@@ -37,8 +37,10 @@ CLAIMS = (
     ),
     Claim(
         "Full", "100 %",
-        [part(n, SHARE, [0.9, x], low=0.5) for n, x in zip("wxyz", (1, 2, 3, 4))]
-        + [part("v", SHARE, [], low=0.5)],
+        [
+            *(part(n, SHARE, [0.9, k], low=0.5) for k, n in enumerate("wxyz")),
+            part("v", SHARE, [], low=0.5),
+        ],
         every=False,
     ),
     Claim("None", "-", [part("c", POINTS, [], low=0.0)]),
@@ -69,8 +71,8 @@ def test_a_page_part_has_a_line_per_claim():
         "undecided | below 1.00x |",
         "| Back | as dense | a: +1.10 pp (+1.00 pp to +1.20 pp); b: +0.00 pp "
         "| 1 to 3 | **disagrees** | each from -0.20 pp to +0.20 pp |",
-        "| Full | 100 % | w: 95.0 % (90.0 % to 100.0 %) to z: 245.0 % (90.0 % "
-        "to 400.0 %) (of 4) | 0 to 2 | undecided | some above 50.0 % |",
+        "| Full | 100 % | w: 45.0 % (0.0 % to 90.0 %) to z: 195.0 % (90.0 % to "
+        "300.0 %) (of 4) | 0 to 2 | undecided | some above 50.0 % |",
         "| None | - | - | 0 | not run | above +0.00 pp |",
         "| Two rules | - | - | 0 | not run | c: above +0.00 pp; d: below "
         "+0.10 pp |",

@@ -32,6 +32,11 @@ class Figure:
         settings: `{name: fields of Config}`; claims call runs by the names.
         claims: in the order of the paper.
         short: fields that `--short` changes in every setting.
+
+    Example:
+        >>> figure = Figure("", {"a": {"levels": 3}}, ())
+        >>> figure.configs(short=True)["a"].replicates
+        4
     """
 
     title: str

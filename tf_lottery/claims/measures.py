@@ -38,6 +38,10 @@ class Network:
         percent: of the prunable weights that are kept; 100 is dense. The
             level nearest to it is meant, if within 5 % of it.
         branch: "main", or the name of a control.
+
+    Example:
+        >>> str(Network("lenet", 21.1, "reinit"))
+        'lenet reinit 21.1 %'
     """
 
     run: str
@@ -85,6 +89,11 @@ def better(
         low: the difference is above it, a fraction.
         high: the difference is below it.
         column: AT_EARLY_STOP or AT_END.
+
+    Example:
+        >>> part = better(Network("lenet", 13.5), Network("lenet"), low=0.0)
+        >>> part.label, part.low
+        ('lenet 13.5 %', 0.0)
     """
 
     def measure(runs: Runs) -> Sample:
@@ -113,6 +122,10 @@ def sooner(
         other: networks of the same replicates.
         low: the ratio is above it.
         high: the ratio is below it.
+
+    Example:
+        >>> sooner(Network("lenet", 21.1), Network("lenet"), high=1.0).high
+        0.0
     """
 
     def measure(runs: Runs) -> Sample:

@@ -35,8 +35,8 @@ _OWN: dict[str, tuple[Any, str]] = {
 # say which version was run.
 _VERSION = ("train_steps", "replicates", "seed", "mixed_precision")
 _OTHERS = (
-    "replicate", "data_dir", "output_dir", "strategy", "jit", "parallel",
-    "plan", "quiet", "log_file", "debug",
+    "replicate", "data_dir", "output_dir", "jit", "parallel", "plan", "quiet",
+    "log_file", "debug",
 )
 
 
@@ -95,9 +95,10 @@ def _run(argv: list[str], outcome: Any) -> int:
         )
     figure = claims.FIGURES[own["figure"]]
     configs = figure.configs(short=own["short"], **given)
-    if not own["evaluate"]:
+    plan = given.get("plan", False)
+    if plan or not own["evaluate"]:
         _train(configs)
-    if not given.get("plan", False):
+    if not plan:
         _report(figure, configs, own, given)
     return 0
 
