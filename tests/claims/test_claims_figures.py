@@ -11,6 +11,7 @@ from tf_lottery.claims import FIGURES
 from tf_lottery.claims import cost
 from tf_lottery.claims import judge
 from tf_lottery.cli.flags import config_from_flags
+from tf_lottery.fingerprint import fingerprint
 from tf_lottery.masks import Mask
 from tf_lottery.masks import PruningRates
 from tf_lottery.plan import Plan
@@ -74,7 +75,7 @@ def test_a_figure_can_be_planned(name, short):
     assert cost(configs) == (trained, steps)
     assert {config.output_dir for config in configs.values()} == {"x"}
     # Two settings of one figure are two experiments.
-    prints = [config.fingerprint for config in configs.values()]
+    prints = [fingerprint(config.to_json()) for config in configs.values()]
     assert len(set(prints)) == len(prints)
 
 
@@ -98,12 +99,12 @@ def test_a_setting_is_that_of_its_flagfile(figure, setting, flagfile):
     path = ROOT / "binaries" / "flagfiles" / f"{flagfile}.flags"
     published = config_from_flags(["x", f"--flagfile={path}"])
     config = FIGURES[figure].configs()[setting]
-    assert config.fingerprint == published.fingerprint
+    assert fingerprint(config.to_json()) == fingerprint(published.to_json())
 
 
 def test_figures_share_what_they_have_in_common():
     prints = {
-        figure.configs()["lenet"].fingerprint
+        fingerprint(figure.configs()["lenet"].to_json())
         for figure in FIGURES.values()
         if "lenet" in figure.settings
     }

@@ -12,7 +12,7 @@ from tf_lottery.claims.claim import Outcome
 from tf_lottery.claims.claim import Runs
 from tf_lottery.claims.claim import judge
 from tf_lottery.config import Config
-from tf_lottery.config import run_name
+from tf_lottery.fingerprint import run_name
 from tf_lottery.page import Run
 from tf_lottery.plan import trainings
 from tf_lottery.results import Results
