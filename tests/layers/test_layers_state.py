@@ -14,7 +14,6 @@ from tf_lottery.layers import named_variables
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.layers import walk
-from tf_lottery.layers.state import match_paths
 
 pytestmark = pytest.mark.any_backend
 layers = keras.layers
@@ -155,51 +154,6 @@ def test_state_of_another_model():
 def test_unbuilt():
     with pytest.raises(ValueError, match="`model` must be built.*'late'"):
         get_state(keras.Sequential([layers.Dense(2)], name="late"))
-
-
-class TestMatchPaths:
-    wanted = {"net/dense/kernel": (2, 3), "net/dense_1/kernel": (3, 3)}
-
-    def check(self, given):
-        found = match_paths(self.wanted, dict(given), "state")
-        assert found == dict(zip(self.wanted, [path for path, _ in given]))
-
-    def test_accepts_the_same_paths_in_any_order(self):
-        given = dict(reversed(self.wanted.items()))
-        found = match_paths(self.wanted, given, "state")
-        assert found == {k: k for k in self.wanted}
-
-    @pytest.mark.parametrize(
-        "paths",
-        [
-            ("net/dense_4/kernel", "net/dense_5/kernel"),
-            ("net_2/dense/kernel", "net_2/dense_1/kernel"),
-            ("dense/kernel", "dense_1/kernel"),
-            ("outer/net/dense/kernel", "outer/net/dense_1/kernel"),
-            ("dense/kernel", "dense/kernel#2"),
-        ],
-        ids=["numbers", "model", "without prefix", "more prefix", "repeated"],
-    )
-    def test_accepts_new_numbers_and_prefixes(self, paths):
-        self.check(list(zip(paths, self.wanted.values())))
-
-    @pytest.mark.parametrize(
-        "given",
-        [
-            {"net/a/kernel": (2, 3), "net/dense_1/kernel": (3, 3)},
-            {"net/dense/bias": (2, 3), "net/dense_1/kernel": (3, 3)},
-            {"net/dense_4/kernel": (3, 3), "net/dense_5/kernel": (2, 3)},
-            {"net/dense_4/kernel": (2, 3)},
-            {"kernel": (2, 3), "net/dense_1/kernel": (3, 3)},
-            {"my_net/dense/kernel": (2, 3), "net/dense_1/kernel": (3, 3)},
-        ],
-        ids=["name", "variable", "shapes", "fewer", "bare", "other model"],
-    )
-    def test_refuses_the_rest_by_name(self, given):
-        with pytest.raises(ValueError, match="`state` must have") as error:
-            match_paths(self.wanted, given, "state")
-        for path in given.keys() ^ self.wanted.keys():
-            assert path in str(error.value)
 
 
 def test_seed_generators_have_the_same_paths_in_every_model():

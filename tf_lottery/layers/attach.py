@@ -17,11 +17,11 @@ from tf_lottery.layers.convert import revert_model
 from tf_lottery.layers.masked import Masked
 from tf_lottery.layers.slots import neutral_slots
 from tf_lottery.layers.state import masked_kernels
-from tf_lottery.layers.state import match_paths
 from tf_lottery.layers.state import named_variables
 from tf_lottery.layers.state import read
 from tf_lottery.layers.state import walk
 from tf_lottery.masks import Mask
+from tf_lottery.masks import match_paths
 from tf_lottery.masks import threaded
 
 

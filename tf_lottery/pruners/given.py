@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tf_lottery.layers import named_variables
-from tf_lottery.layers.state import match_paths
+from tf_lottery.masks import match_paths
 
 if TYPE_CHECKING:
     from tf_lottery.pruners.base import PruningContext

@@ -14,6 +14,7 @@ from tf_lottery.layers import set_mask
 from tf_lottery.masks import Mask
 from tf_lottery.masks import check_emptied
 from tf_lottery.masks import check_target
+from tf_lottery.masks import compare_masks
 from tf_lottery.masks import structured_sparsity
 from tf_lottery.masks import target_counts
 from tf_lottery.pruners import Pruner
@@ -235,13 +236,17 @@ def mask_distance(
     Reference:
         You et al., 2020, arXiv:1909.11957, section 3.2.
     """
-    differ = kept = size = 0
-    for path, keep in one.items():
-        pair = [np.asarray(m[path]) for m in (one, other)]
-        if structure == "channel":
-            axes = tuple(range(keep.ndim - 1))
-            pair = [np.asarray(m.any(axis=axes)) for m in pair]
-        differ += int((pair[0] != pair[1]).sum())
-        kept += int(pair[0].sum()) + int(pair[1].sum())
-        size += pair[0].size
-    return differ / max(1, size if structure == "channel" else kept)
+    if structure == "channel":
+        one, other = _channels(one), _channels(other)
+    total = compare_masks(one, other).total
+    if structure == "channel":
+        return total.hamming
+    return total.differing / max(1, total.kept + total.other_kept)
+
+
+def _channels(mask: Mask) -> Mask:
+    """Which channels keep a weight."""
+    return Mask({
+        path: keep.any(axis=tuple(range(keep.ndim - 1)))
+        for path, keep in mask.items()
+    })

@@ -13,8 +13,8 @@ import numpy as np
 from tf_lottery.layers import masked
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers.cloning import check_model
-from tf_lottery.layers.state import match_paths
 from tf_lottery.masks import Mask
+from tf_lottery.masks import match_paths
 from tf_lottery.paths import size_of
 from tf_lottery.tickets.reading import Header
 from tf_lottery.tickets.reading import one_line

@@ -25,8 +25,8 @@ from tf_lottery.layers import set_state
 from tf_lottery.layers import strip_masks
 from tf_lottery.layers import walk
 from tf_lottery.layers import why_not_copied
-from tf_lottery.layers.state import match_paths
 from tf_lottery.masks import Mask
+from tf_lottery.masks import match_paths
 from tf_lottery.tickets import archive
 from tf_lottery.tickets.architecture import build_architecture
 from tf_lottery.tickets.metadata import plain_values
