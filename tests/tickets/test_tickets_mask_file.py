@@ -1,11 +1,15 @@
 """Masks from plain .npz files: by path, by order, and refused."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
 import tf_lottery as tfl
 from tf_lottery import Mask, get_mask, load_mask, mask_model, set_mask
+from tf_lottery.tickets import Ticket, read_mask
+from tf_lottery.tickets.verify import json_digest
 
 SHAPES = {
     "net/conv/kernel": (3, 3, 1, 2),
@@ -251,3 +255,38 @@ def test_the_model_is_checked(file, mask):
 
 def test_it_is_public():
     assert tfl.load_mask is load_mask and "load_mask" in tfl.__all__
+
+
+class TestReadMask:
+    @pytest.fixture
+    def ticket(self, tmp_path, mask):
+        model = mask_model(network())
+        set_mask(model, mask)
+        state = tfl.layers.get_state(model)
+        Ticket.of(model, rewind=state, level=1).save(tmp_path / "ticket")
+        return tmp_path / "ticket"
+
+    def test_weights_are_neither_read_nor_checked(self, ticket, mask):
+        for name in ("rewind.npz", "trained.npz"):
+            (ticket / name).write_bytes(b"no archive")
+        found = read_mask(ticket)
+        assert found == mask and list(found) == list(mask)
+
+    @pytest.mark.parametrize("name", ["mask.npz", "ticket.json"])
+    def test_other_files_are(self, ticket, name):
+        content = (ticket / name).read_bytes()
+        (ticket / name).write_bytes(content[:-3])
+        with pytest.raises(ValueError, match=f"{name} truncated or altered"):
+            read_mask(ticket)
+        (ticket / name).unlink()
+        with pytest.raises(ValueError, match=f"{name} missing"):
+            read_mask(str(ticket))
+
+    def test_whoever_wrote_them(self, ticket):
+        meta = json.loads((ticket / "ticket.json").read_text())
+        meta["kernels"][0]["kept"] += 1
+        del meta["sha256"]["ticket.json"]
+        meta["sha256"]["ticket.json"] = json_digest(meta)
+        (ticket / "ticket.json").write_text(json.dumps(meta))
+        with pytest.raises(ValueError, match="^`path`.*ValueError: .*weights"):
+            read_mask(ticket)

@@ -1,6 +1,7 @@
 """Tickets: what a search yields, in memory and on disk."""
 
 from tf_lottery.tickets.mask_file import load_mask
+from tf_lottery.tickets.mask_file import read_mask
 from tf_lottery.tickets.shared import SharedDirectory
 from tf_lottery.tickets.store import Key
 from tf_lottery.tickets.store import RunDirectory
@@ -13,5 +14,6 @@ __all__ = [
     "SharedDirectory",
     "Ticket",
     "load_mask",
+    "read_mask",
     "verify_files",
 ]

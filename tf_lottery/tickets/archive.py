@@ -78,41 +78,74 @@ def read_arrays(
             or would take more memory than files of their size should.
     """
     kernels = meta["kernels"]
-    shapes = {k["path"]: tuple(k["shape"]) for k in kernels}
     dtypes = {k["path"]: k["dtype"] for k in kernels}
-    size = sum(math.prod(shape) for shape in shapes.values())
-    kept = sum(k["kept"] for k in kernels)
+    size, kept = _sizes(meta)
     width = np.result_type(*dtypes.values()).itemsize
-    files = [os.path.join(folder, name) for name in ARRAYS]
-    # The mask takes a byte per weight, and while it is read five more.
-    room = _memory_limit(files) - size * (6 + 2 * width)
+    room = _room(folder, meta) - 2 * width * size
     if room < 0:
         raise ValueError(f"{size:.3g} weights in files as small as these")
+    mask = read_mask(folder, meta)
+    others = len(meta["state"]) - len(kernels)
     parts = []
-    for name, file in zip(ARRAYS, files):
+    for name in ("rewind.npz", "trained.npz"):
+        file = os.path.join(folder, name)
         dense = name == "rewind.npz" and not meta["level"]
-        others = len(meta["state"]) - len(kernels)
-        if name == "mask.npz":
-            accept, most = _accept_mask(size, kept), 1
-        else:
-            accept = _accept_weights(size if dense else kept, width, others)
-            most = others + 2
-        # Weights hardly compress; zeros and NaN do, hence the gibibyte.
-        inside = 2**30 + 50 * size_of(file)
         arrays = read_npz(
-            file, accept, most_arrays=most, most_bytes=min(room, inside)
+            file,
+            _accept_weights(size if dense else kept, width, others),
+            most_arrays=others + 2,
+            # Weights hardly compress; zeros and NaN do, hence the gibibyte.
+            most_bytes=min(room, 2**30 + 50 * size_of(file)),
         )
         room -= sum(array.nbytes for array in arrays.values())
         parts.append(arrays)
-    mask = unpack_mask(parts[0], shapes, kept)
-    if mask.kept_by_path != {k["path"]: k["kept"] for k in kernels}:
-        raise ValueError("a mask that keeps other numbers of weights")
-    stored = mask if meta["level"] else Mask.ones(shapes)
+    stored = mask if meta["level"] else Mask.ones(mask.shapes)
     return (
         mask,
-        unpack_weights(parts[1], stored, meta["state"], dtypes),
-        unpack_weights(parts[2], mask, meta["state"], dtypes),
+        unpack_weights(parts[0], stored, meta["state"], dtypes),
+        unpack_weights(parts[1], mask, meta["state"], dtypes),
     )
+
+
+def read_mask(folder: str, meta: Mapping[str, Any]) -> Mask:
+    """Reads a ticket's mask and leaves its weights where they are.
+
+    Args:
+        folder: of the ticket.
+        meta: the content of its JSON file, checked by `check_types`.
+
+    Raises:
+        ValueError and others in `MALFORMED`: the files do not fit together,
+            or would take more memory than files of their size should.
+    """
+    shapes = {k["path"]: tuple(k["shape"]) for k in meta["kernels"]}
+    size, kept = _sizes(meta)
+    if (room := _room(folder, meta)) < 0:
+        raise ValueError(f"{size:.3g} weights in files as small as these")
+    arrays = read_npz(
+        os.path.join(folder, "mask.npz"),
+        _accept_mask(size, kept),
+        most_arrays=1,
+        most_bytes=room,
+    )
+    mask = unpack_mask(arrays, shapes, kept)
+    if mask.kept_by_path != {k["path"]: k["kept"] for k in meta["kernels"]}:
+        raise ValueError("a mask that keeps other numbers of weights")
+    return mask
+
+
+def _sizes(meta: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers of prunable weights, and of those that are kept."""
+    kernels = meta["kernels"]
+    size = sum(math.prod(k["shape"]) for k in kernels)
+    return size, sum(k["kept"] for k in kernels)
+
+
+def _room(folder: str, meta: Mapping[str, Any]) -> int:
+    """Bytes that may be used beside the mask; below 0 for none."""
+    files = [os.path.join(folder, name) for name in ARRAYS]
+    # The mask takes a byte per weight, and while it is read five more.
+    return _memory_limit(files) - 6 * _sizes(meta)[0]
 
 
 def _memory_limit(files: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Masks from a plain .npz file, whoever wrote it."""
+"""Masks without weights: a ticket's, or of an .npz file, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from tf_lottery.layers.cloning import check_model
 from tf_lottery.masks import Mask
 from tf_lottery.masks import match_paths
 from tf_lottery.paths import size_of
+from tf_lottery.tickets import archive
+from tf_lottery.tickets.reading import MALFORMED
 from tf_lottery.tickets.reading import Header
 from tf_lottery.tickets.reading import one_line
+from tf_lottery.tickets.reading import read_json
 from tf_lottery.tickets.reading import read_npz
+from tf_lottery.tickets.verify import JSON
+from tf_lottery.tickets.verify import check_types
+from tf_lottery.tickets.verify import verify_files
 
 # Twice the eight bytes of the widest entries, so that it is an array too many
 # that is named and not a size; names and headers add to the file.
@@ -94,6 +100,32 @@ def load_mask(path: str | os.PathLike, model: keras.Model) -> Mask:
             f"{one_line(reason, 600)}. Write it with np.savez, from the masks "
             "of this very architecture."
         ) from error
+
+
+def read_mask(path: str | os.PathLike) -> Mask:
+    """Reads a ticket's mask, and neither reads nor checks its weights.
+
+    Args:
+        path: folder that `Ticket.save` wrote.
+
+    Raises:
+        ValueError: ticket.json or mask.npz is missing, truncated or altered.
+    """
+    folder = os.fspath(path)
+    problem = "; ".join(verify_files(folder, ["mask.npz"]))
+    if not problem:
+        try:
+            meta = read_json(os.path.join(folder, JSON))
+            check_types(meta)
+            return archive.read_mask(folder, meta)
+        # Checksums that hold say nothing of who wrote them.
+        except (*MALFORMED, OSError) as error:
+            problem = one_line(f"{type(error).__name__}: {error}")
+    raise ValueError(
+        "`path` must be the folder of a ticket. Received: "
+        f"path={folder!r}, with {problem}. Find the ticket again, or copy it "
+        "anew."
+    )
 
 
 def _match(

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_lottery.tickets.reading import MALFORMED
@@ -23,8 +23,15 @@ _MOST_DIMENSIONS = 32
 _MOST_COUNT = 2**62
 
 
-def verify_files(folder: str) -> list[str]:
-    """Returns one line per missing, truncated or altered file of a ticket."""
+def verify_files(
+    folder: str, arrays: Sequence[str] = ARRAYS
+) -> list[str]:
+    """Returns one line per missing, truncated or altered file of a ticket.
+
+    Args:
+        folder: of the ticket.
+        arrays: its archives that are looked at, beside its JSON file.
+    """
     try:
         meta = read_json(os.path.join(folder, JSON))
         digests = dict(meta["sha256"])
@@ -45,7 +52,7 @@ def verify_files(folder: str) -> list[str]:
             f"{JSON} of format {one_line(repr(version), 40)}, where this "
             f"version of tf_lottery reads format {FORMAT}"
         )
-    for name in ARRAYS:
+    for name in arrays:
         try:
             found = file_digest(os.path.join(folder, name))
         except FileNotFoundError:
