@@ -5,7 +5,7 @@ they can be made again from that file alone. matplotlib and tqdm are imported
 by the functions that need them; the rest is the standard library.
 """
 
-from tf_lottery.report.figures import accuracy_figure, save_figure
+from tf_lottery.report.figures import accuracy_figure, save_figure, weights_axis
 from tf_lottery.report.findings import finding
 from tf_lottery.report.perturbation import (
     perturbation_csv,
@@ -42,6 +42,7 @@ __all__ = [
     "subset_sum_table",
     "summarize",
     "text_table",
+    "weights_axis",
     "write_points",
     "write_results",
     "write_table",

@@ -84,7 +84,7 @@ def accuracy_figure(
         _draw(left, points, style, "test_accuracy_{}", "mean", 100.0)
         _draw(right, points, style, "early_stop_step_{}", "median", 1.0)
     for axes in (left, right):
-        _weights_axis(axes, [e["density"] for e in entries])
+        weights_axis(axes, [e["density"] for e in entries])
         axes.tick_params(labelsize=_SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
@@ -184,7 +184,17 @@ def _draw(
         axes.axhline(y[0], color="0.35", linewidth=0.9, zorder=1.5)
 
 
-def _weights_axis(axes: "Axes", densities: Sequence[float]) -> None:
+def weights_axis(
+    axes: "Axes", densities: Sequence[float], gap: float = _TICK_GAP
+) -> None:
+    """Makes x the weights remaining: all on the left, few on the right.
+
+    Args:
+        axes: a panel whose x are densities in percent.
+        densities: of its points, fractions above 0.
+        gap: between two tick labels, as a share of the axis; larger for a
+            narrower panel.
+    """
     from matplotlib.ticker import NullFormatter
 
     percents = sorted({100.0 * d for d in densities}, reverse=True)
@@ -192,7 +202,7 @@ def _weights_axis(axes: "Axes", densities: Sequence[float]) -> None:
     margin = 1.4 if most == least else (most / least) ** 0.04
     axes.set_xscale("log")
     axes.set_xlim(most * margin, least / margin)
-    ticks = _spaced(percents)
+    ticks = _spaced(percents, gap)
     axes.set_xticks(ticks, [_tick(percent) for percent in ticks])
     axes.set_xticks(percents, minor=True)
     # Below one decade matplotlib would label the minor ticks too.
@@ -200,9 +210,9 @@ def _weights_axis(axes: "Axes", densities: Sequence[float]) -> None:
     axes.set_xlabel("weights remaining (%)", fontsize=_FONT_SIZE)
 
 
-def _spaced(percents: Sequence[float]) -> list[float]:
+def _spaced(percents: Sequence[float], share: float) -> list[float]:
     """Leaves out ticks, from large to small, until the labels fit."""
-    gap = _TICK_GAP * math.log(percents[0] / percents[-1])
+    gap = share * math.log(percents[0] / percents[-1])
     kept = [percents[0]]
     for percent in percents[1:]:
         if math.log(kept[-1] / percent) >= gap:

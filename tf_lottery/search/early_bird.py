@@ -247,6 +247,6 @@ def mask_distance(
 def _channels(mask: Mask) -> Mask:
     """Which channels keep a weight."""
     return Mask({
-        path: keep.any(axis=tuple(range(keep.ndim - 1)))
+        path: np.asarray(keep.any(axis=tuple(range(keep.ndim - 1))))
         for path, keep in mask.items()
     })
