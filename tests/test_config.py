@@ -16,6 +16,7 @@ LATER = {
     "mask_by": "edge_popup", "epsilon": None, "epsilon_unit": "absolute",
     "rescale": "none", "score_steps": None, "score_learning_rate": None,
     "verdict_density": 0.2, "verdict_margin": 0.002,
+    "tensorboard": False,
 }
 CONTRACT = {
     "dataset": "digits",
@@ -84,6 +85,7 @@ IGNORED = {
     "levels": 20,
     "verdict_density": 0.1,
     "verdict_margin": 0.01,
+    "tensorboard": True,
 }
 OTHER = {
     "dataset": "mnist",

@@ -298,6 +298,11 @@ class Config:
         None, "Levels to write as SavedModel: all, last, or numbers such as "
         "0,7.", identity=False,
     )
+    tensorboard: bool = flag(
+        False, "Write event files for TensorBoard (scalars, histograms, "
+        "hparams) to the folder tensorboard of the run directory.",
+        identity=False, later=True,
+    )
     plan: bool = flag(
         False, "Print levels, exact counts, steps, disk and what would be "
         "reused; run nothing.", identity=False,

@@ -24,6 +24,7 @@ from tf_lottery.layers import get_state
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_state
 from tf_lottery.level_trainer import LevelTrainer
+from tf_lottery.page.event_files import check_tensorboard
 from tf_lottery.plan import MAIN
 from tf_lottery.plan import Plan
 from tf_lottery.plan import parse_levels
@@ -56,6 +57,7 @@ class Experiment:
         self._progress = progress
         self._stop_signals = stop_signals
         parallel.check_parallel(config.parallel)
+        check_tensorboard(config.tensorboard)
         models.check_model(config.model)
         models.check_init(config.init)
         train.check_optimizer(config.optimizer)
@@ -89,7 +91,7 @@ class Experiment:
             self.run_dir, progress.line, self._workers
         )
         self._store.check(self.identity, fingerprint)
-        self.record = Record(self._store, config.method)
+        self.record = Record(self._store, config.method, config.tensorboard)
         self._start = start.rewind if start else None
         set_state(model, self._start or get_state(model))
         self.plan = Plan(
@@ -189,6 +191,7 @@ class Experiment:
     def _finish(self, among_others: bool) -> None:
         """Writes the report, and exports what was asked for."""
         self.record.write_results()
+        self.record.write_events(self.plan.keys)
         title = f"{self.config.model} on {self.config.dataset}"
         told = load_results(self.run_dir).write_report(title)
         if among_others:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tf_lottery import analysis
 from tf_lottery import report
+from tf_lottery.page.event_files import EventFiles
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
@@ -23,11 +24,15 @@ class Record:
     Args:
         store: the run directory.
         method: of the experiment.
+        tensorboard: whether event files are written too.
     """
 
-    def __init__(self, store: RunDirectory, method: str):
+    def __init__(
+        self, store: RunDirectory, method: str, tensorboard: bool = False
+    ):
         self._store = store
         self._method = method
+        self._events = EventFiles(store) if tensorboard else None
         self._digests: dict[Key, str | None] = {}
 
     def digest(self, key: Key) -> str | None:
@@ -62,6 +67,7 @@ class Record:
         """Takes note of a training just saved, and adds it to results.csv."""
         self.note(key, digest)
         self.write_results()
+        self.write_events([key])
 
     def save(
         self,
@@ -90,6 +96,18 @@ class Record:
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of results.csv, from what is on disk now."""
         return analysis.with_search_costs(self._store.rows(), self._method)
+
+    def write_events(self, keys: Iterable[Key]) -> None:
+        """Writes event files of finished trainings, where these are missing.
+
+        Args:
+            keys: the trainings.
+
+        Raises:
+            OSError: the run directory cannot be written.
+        """
+        if self._events is not None:
+            self._events.write(keys)
 
     def write_results(self) -> None:
         """Writes results.csv anew, where this process writes at all.

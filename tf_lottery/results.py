@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tf_lottery import analysis
@@ -15,6 +15,7 @@ from tf_lottery.methods import METHODS
 from tf_lottery.paths import is_file
 from tf_lottery.paths import open_read
 from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
 
 
@@ -88,8 +89,47 @@ class Results:
             retrain=self.retrain,
         )
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Returns every evaluation of every training, as in metrics.csv.
+
+        `pandas.DataFrame(results.metrics())` makes a table of them.
+
+        Returns:
+            One dict per number, with the keys `replicate`, `branch`, `level`,
+            `density`, `step` (optimizer steps), `split` ("validation" or
+            "test"), `metric` ("loss", "accuracy", or another) and `value`, in
+            the order of `rows`, then of the training.
+
+        Raises:
+            OSError: the evaluations of a training cannot be read.
+            ValueError: they are truncated or altered.
+        """
+
+        def fail(error: Exception) -> None:
+            raise error
+
+        return list(self._metrics(fail))
+
+    def _metrics(
+        self, failed: Callable[[Exception], None]
+    ) -> Iterator[dict[str, Any]]:
+        """The rows, of one training after another; `failed` hears of others."""
+        store = RunDirectory(self.run_dir)
+        for row in self.rows:
+            key = Key(row["replicate"], row["branch"], row["level"])
+            file = os.path.join(store.level_path(key), "metrics.csv")
+            try:
+                evaluations = report.read_evaluations(file)
+            except (OSError, ValueError) as error:
+                failed(error)
+                continue
+            yield from report.tidy_metrics(row, evaluations)
+
     def write_report(self, title: str) -> str:
-        """Writes figure and verdict.csv, and returns what there is to say.
+        """Writes figure, metrics.csv and verdict.csv, and returns what to say.
+
+        It reads the evaluations of all trainings: for the end of a run, not
+        of each training.
 
         Args:
             title: of the figure.
@@ -110,11 +150,17 @@ class Results:
         if not verdict.levels:
             # The finding says so too.
             del parts[1]
+        problems: list[Exception] = []
+        metrics = os.path.join(self.run_dir, "metrics.csv")
+        report.write_metrics(self._metrics(problems.append), metrics)
+        # Another process may be training that level anew.
+        parts += [f"Left out of metrics.csv: {error}" for error in problems]
         told = "\n\n".join(parts)
         return (
             f"\n{told}\n\n"
             f"Figure:  {figure}\nVerdict: {path}\n"
             f"Results: {self.run_dir}/results.csv\n"
+            f"Metrics: {metrics}\n"
             f"Tickets: {self.run_dir}/replicate_*/main/level_*/ticket"
         )
 

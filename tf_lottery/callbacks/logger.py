@@ -10,6 +10,8 @@ import numpy as np
 from tf_lottery.callbacks.beside import require_masked
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import masked_kernels
+from tf_lottery.report import log_kernels
+from tf_lottery.report import require_tensorboard
 
 
 class SparsityLogger(keras.callbacks.Callback):
@@ -55,14 +57,7 @@ class SparsityLogger(keras.callbacks.Callback):
         self._histograms = histograms
         self._writer = None
         if self._log_dir is not None:
-            try:
-                import tensorboard  # noqa: F401
-            except ModuleNotFoundError as error:
-                raise ModuleNotFoundError(
-                    "`log_dir` must be None without the package tensorboard. "
-                    f"Received: log_dir={self._log_dir!r}. Install it with "
-                    "pip install tensorboard."
-                ) from error
+            require_tensorboard("log_dir", self._log_dir, "None")
 
     def on_train_begin(self, logs=None):
         require_masked(self, is_masked(self.model))
@@ -78,22 +73,21 @@ class SparsityLogger(keras.callbacks.Callback):
         if logs is not None:
             logs["sparsity"] = sparsity
         if self._log_dir is not None:
-            self._write(epoch, kernels, sparsity)
+            self._write(epoch, kernels)
 
-    def _write(self, epoch, kernels, sparsity):
+    def _write(self, epoch, kernels):
         # TensorBoard's writer is TensorFlow's, under every backend.
         from tensorflow import summary
 
         if self._writer is None:
             self._writer = summary.create_file_writer(self._log_dir)
         with self._writer.as_default(epoch):
-            summary.scalar("sparsity/all", sparsity)
-            for path, (raw, mask) in kernels.items():
-                zeros = 1 - np.count_nonzero(mask) / mask.size
-                summary.scalar(f"sparsity/{path}", zeros)
-                if self._histograms and epoch % self._histograms == 0:
-                    weights = raw[mask].astype("float32")
-                    summary.histogram(f"weights/{path}", weights)
+            log_kernels(
+                kernels,
+                histograms=bool(
+                    self._histograms and epoch % self._histograms == 0
+                ),
+            )
 
     def on_train_end(self, logs=None):
         if self._writer is not None:

@@ -7,6 +7,12 @@ by the functions that need them; the rest is the standard library.
 
 from tf_lottery.report.figures import accuracy_figure, save_figure, weights_axis
 from tf_lottery.report.findings import finding
+from tf_lottery.report.metrics import (
+    METRIC_COLUMNS,
+    read_evaluations,
+    tidy_metrics,
+    write_metrics,
+)
 from tf_lottery.report.perturbation import (
     perturbation_csv,
     perturbation_figure,
@@ -24,25 +30,32 @@ from tf_lottery.report.subset_sum import (
 )
 from tf_lottery.report.summary import density_percent, summarize
 from tf_lottery.report.tables import text_table
+from tf_lottery.report.tensorboard import log_kernels, require_tensorboard
 
 __all__ = [
     "COLUMNS",
+    "METRIC_COLUMNS",
     "Progress",
     "accuracy_figure",
     "aligned",
     "density_percent",
     "finding",
+    "log_kernels",
     "perturbation_csv",
     "perturbation_figure",
     "perturbation_finding",
     "perturbation_table",
+    "read_evaluations",
     "read_results",
+    "require_tensorboard",
     "save_figure",
     "subset_sum_figure",
     "subset_sum_table",
     "summarize",
     "text_table",
+    "tidy_metrics",
     "weights_axis",
+    "write_metrics",
     "write_points",
     "write_results",
     "write_table",
