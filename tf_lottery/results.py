@@ -90,7 +90,7 @@ class Results:
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Returns every evaluation of every training, as in metrics.csv.
+        """Returns every evaluation of every training, as in report/metrics.csv.
 
         `pandas.DataFrame(results.metrics())` makes a table of them.
 
@@ -151,7 +151,7 @@ class Results:
             # The finding says so too.
             del parts[1]
         problems: list[Exception] = []
-        metrics = os.path.join(self.run_dir, "metrics.csv")
+        metrics = os.path.join(folder, "metrics.csv")
         report.write_metrics(self._metrics(problems.append), metrics)
         # Another process may be training that level anew.
         parts += [f"Left out of metrics.csv: {error}" for error in problems]

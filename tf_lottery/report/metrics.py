@@ -1,4 +1,4 @@
-"""metrics.csv: every evaluation of every training, one number per line."""
+"""report/metrics.csv: all evaluations of a run, one number per line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from tf_lottery import atomic
 from tf_lottery import paths
 
-#: Names of the columns of the run's metrics.csv, in the order of the file.
+#: Names of the columns of report/metrics.csv, in the order of the file.
 METRIC_COLUMNS: tuple[str, ...] = (
     "replicate", "branch", "level", "density", "step", "split", "metric",
     "value",
@@ -87,7 +87,7 @@ def tidy_metrics(
 def write_metrics(
     rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]
 ) -> None:
-    """Writes the run's metrics.csv, replacing an older one in one step.
+    """Writes report/metrics.csv, replacing an older one in one step.
 
     Args:
         rows: as `tidy_metrics` yields them; never all in memory.
