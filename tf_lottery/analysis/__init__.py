@@ -1,4 +1,4 @@
-"""Is it a winning ticket: controls, the verdict, and what it cost."""
+"""Is it a winning ticket, what it cost, and what tickets have in common."""
 
 from tf_lottery.analysis.comparison import Comparison
 from tf_lottery.analysis.comparison import accuracy_differences
@@ -13,14 +13,36 @@ from tf_lottery.analysis.cost import Cost
 from tf_lottery.analysis.cost import CostMeter
 from tf_lottery.analysis.cost import inference_flops
 from tf_lottery.analysis.cost import training_flops
+from tf_lottery.analysis.generalisation import Generalisation
+from tf_lottery.analysis.generalisation import best_level
+from tf_lottery.analysis.generalisation import measure_generalisation
 from tf_lottery.analysis.guard import PathGuard
+from tf_lottery.analysis.initial_values import BIMODAL
+from tf_lottery.analysis.initial_values import InitialValues
+from tf_lottery.analysis.initial_values import bimodality
+from tf_lottery.analysis.initial_values import describe_values
+from tf_lottery.analysis.initial_values import value_edges
 from tf_lottery.analysis.ledger import SEARCH_COLUMNS
 from tf_lottery.analysis.ledger import with_search_costs
+from tf_lottery.analysis.measures import KernelMeasures
+from tf_lottery.analysis.measures import LevelMeasures
+from tf_lottery.analysis.measures import Measures
+from tf_lottery.analysis.measures import measure_tickets
+from tf_lottery.analysis.movement import Movement
+from tf_lottery.analysis.movement import compare_movement
+from tf_lottery.analysis.movement import displacement
 from tf_lottery.analysis.paired import ALPHA
 from tf_lottery.analysis.paired import Paired
 from tf_lottery.analysis.paired import paired_differences
 from tf_lottery.analysis.paired import smallest_step
 from tf_lottery.analysis.scored import SCORED
+from tf_lottery.analysis.signs import Signs
+from tf_lottery.analysis.signs import count_signs
+from tf_lottery.analysis.speed import Speed
+from tf_lottery.analysis.speed import measure_speed
+from tf_lottery.analysis.spread import Spread
+from tf_lottery.analysis.units import Degrees
+from tf_lottery.analysis.units import unit_degrees
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
 from tf_lottery.analysis.verdict import VERDICT_COLUMNS
@@ -30,30 +52,52 @@ from tf_lottery.analysis.verdict import judge
 
 __all__ = [
     "ALPHA",
+    "BIMODAL",
     "CONTROLS",
     "COST_COLUMNS",
     "Comparison",
     "Control",
     "Cost",
     "CostMeter",
+    "Degrees",
+    "Generalisation",
+    "InitialValues",
+    "KernelMeasures",
     "KernelUse",
+    "LevelMeasures",
     "LevelVerdict",
+    "Measures",
+    "Movement",
     "Paired",
     "PathGuard",
     "REWOUND",
     "SCORED",
     "SEARCH_COLUMNS",
+    "Signs",
+    "Speed",
+    "Spread",
     "VERDICT_COLUMNS",
     "Verdict",
     "accuracy_differences",
+    "best_level",
+    "bimodality",
     "check_controls",
+    "compare_movement",
+    "count_signs",
+    "describe_values",
+    "displacement",
     "early_stop_ratios",
     "inference_flops",
     "judge",
     "kernel_uses",
+    "measure_generalisation",
+    "measure_speed",
+    "measure_tickets",
     "paired_differences",
     "permuted",
     "smallest_step",
     "training_flops",
+    "unit_degrees",
+    "value_edges",
     "with_search_costs",
 ]

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tf_lottery.analysis import Measures
+from tf_lottery.analysis import measure_tickets
 from tf_lottery.paths import open_read
 from tf_lottery.plan import MAIN
 from tf_lottery.results import Results
@@ -120,6 +122,13 @@ class Run:
     def replicates(self) -> list[int]:
         """The replicates that have a finished level of tickets."""
         return sorted({key.replicate for key in self.keys()})
+
+    @functools.cached_property
+    def measures(self) -> Measures:
+        """What the tickets of main show, from one pass over them."""
+        return measure_tickets(
+            self.keys(), self.ticket, method=self.results.method
+        )
 
     @functools.cached_property
     def _store(self) -> RunDirectory:

@@ -1,0 +1,149 @@
+"""What tickets of several replicates show, level by level."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tf_lottery.analysis import KernelMeasures
+from tf_lottery.analysis import Measures
+from tf_lottery.analysis import Spread
+from tf_lottery.page.section import Table
+
+if TYPE_CHECKING:
+    from tf_lottery.page.run import Run
+
+#: A number of a kernel in a ticket; NaN where there is none.
+Value = Callable[[KernelMeasures], float]
+_SHOWN = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A number of a kernel at a level, over replicates.
+
+    Args:
+        level: from 0.
+        density: of the network, a fraction, mean over replicates.
+        spread: the number; of no value where no replicate has one.
+    """
+
+    level: int
+    density: float
+    spread: Spread
+
+
+def over_replicates(
+    measures: Measures, value: Value
+) -> dict[str, list[Point]]:
+    """Returns a number of every kernel, over the replicates of a level.
+
+    Args:
+        measures: of a run.
+        value: gives the number.
+
+    Returns:
+        `{path: points}`, each by level, kernels in order.
+    """
+    found: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for one in measures.levels:
+        for path, kernel in one.kernels.items():
+            levels = found.setdefault(path, {})
+            pair = (one.density, value(kernel))
+            levels.setdefault(one.key.level, []).append(pair)
+    return {
+        path: [
+            Point(
+                level,
+                Spread.of(density for density, _ in pairs).mean,
+                Spread.of(number for _, number in pairs),
+            )
+            for level, pairs in sorted(levels.items())
+        ]
+        for path, levels in found.items()
+    }
+
+
+def kernel_table(
+    name: str, runs: Sequence[Run], columns: Mapping[str, Value]
+) -> Table:
+    """Returns a row per run, level and kernel: means over replicates.
+
+    Args:
+        name: of the table.
+        runs: in order.
+        columns: `{name: what it holds}`. Where no replicate has a number at
+            all there is no row.
+    """
+    rows: list[list[Any]] = []
+    for run in runs:
+        series = [
+            over_replicates(run.measures, value) for value in columns.values()
+        ]
+        places = sorted(
+            (point.level, i, path, j)
+            for i, path in enumerate(series[0])
+            for j, point in enumerate(series[0][path])
+        )
+        for level, _, path, j in places:
+            points = [one[path][j] for one in series]
+            if count := max(point.spread.count for point in points):
+                rows.append([
+                    run.label, level, points[0].density, path, count,
+                    *(plain(point.spread.mean) for point in points),
+                ])
+    names = ("run", "level", "density", "kernel", "replicates", *columns)
+    return Table(name, names, rows, _SHOWN if len(rows) > _SHOWN else None)
+
+
+def plain(value: float) -> float | None:
+    """Returns a number of a table, None for NaN.
+
+    Args:
+        value: any.
+    """
+    return None if math.isnan(value) else value
+
+
+def kernel_name(path: str) -> str:
+    """Returns the name of a kernel for people, without "/kernel".
+
+    Args:
+        path: of its variable.
+
+    Example:
+        >>> kernel_name("dense_1/kernel"), kernel_name("lstm/recurrent_kernel")
+        ('dense_1', 'lstm/recurrent_kernel')
+    """
+    return path.removesuffix("/kernel")
+
+
+def unread(runs: Sequence[Run]) -> list[str]:
+    """Returns a paragraph on the tickets that could not be read, if any.
+
+    Args:
+        runs: in order.
+    """
+    lines = [line for run in runs for line in run.measures.unread]
+    if not lines:
+        return []
+    return [f"Left out, as not readable: {' '.join(lines)}"]
+
+
+def started(run: Run) -> str:
+    """Returns what a level's training started from, in a few words.
+
+    Args:
+        run: whose tickets they are.
+    """
+    step = str(run.config.get("rewind", "0it"))
+    if run.results.retrain != "rewind":
+        return (
+            "the values that training of the level started from "
+            f"(--retrain={run.results.retrain})"
+        )
+    if step.startswith("0"):
+        return "the initial values"
+    return f"the values of the rewind point ({step})"
