@@ -230,8 +230,10 @@ class Config:
         "(random mask, fresh weights), random_uniform and random_erk (only "
         "the total in common, fresh weights), constant_sign (same mask and "
         "signs, one magnitude per kernel), constant_random_sign (random signs)"
-        ", rewound (the ticket reset). For one_shot and at_init also inverted "
-        "(the criterion's worst weights, same counts), random_labels and "
+        ", resample (its initial values drawn anew), noise_0.5, noise_1 and "
+        "noise_3 (noise added, in standard deviations of the kernel), rewound "
+        "(the ticket reset). For one_shot and at_init also inverted (the "
+        "criterion's worst weights, same counts), random_labels and "
         "random_pixels (its choice by corrupted examples).",
         identity=False,
     )

@@ -68,6 +68,7 @@ def check_chance(found, m, n, size):
 TOTAL_ONLY = ("random_uniform", "random_erk")
 MOVED = ("shuffle_mask", "random_mask", *TOTAL_ONLY)
 CONSTANT = ("constant_sign", "constant_random_sign")
+NOISE = ("noise_0.5", "noise_1", "noise_3")
 
 
 @pytest.mark.parametrize("name", sorted(set(CONTROLS) - set(TOTAL_ONLY)))
@@ -88,7 +89,8 @@ def test_deterministic_in_the_seed(name, ticket):
     same = np.array_equal(
         one.weights["hidden/kernel"], other.weights["hidden/kernel"]
     )
-    assert same is (name != "constant_random_sign")
+    drawn = {"constant_random_sign", "resample", *NOISE}
+    assert same is (name not in drawn)
 
 
 @pytest.mark.parametrize("name", MOVED)
@@ -225,11 +227,11 @@ def test_a_dense_and_an_empty_kernel_stay_so():
 def test_names(ticket):
     assert set(CONTROLS) == {
         "reinit", "shuffle_mask", "random_mask", "rewound", *TOTAL_ONLY,
-        *CONSTANT,
+        *CONSTANT, "resample", *NOISE,
     }
-    # Those of theta go on from step k; fresh weights start at step 0.
-    assert set(REWOUND) == {"shuffle_mask", "rewound", *SCORED}
-    for name in CONTROLS:
+    # Those of theta go on from step k, disturbed or not; others start at 0.
+    assert set(REWOUND) == {"shuffle_mask", "rewound", *NOISE, *SCORED}
+    for name in set(CONTROLS) - set(NOISE):
         weights = control(name, ticket).weights
         assert (weights is THETA) is (name in REWOUND)
     check_controls(("reinit", "shuffle_mask"))
@@ -239,6 +241,7 @@ def test_names(ticket):
     assert str(error.value) == (
         "`branches` must be among reinit, shuffle_mask, random_mask, "
         "random_uniform, random_erk, constant_sign, constant_random_sign, "
-        "rewound, inverted, random_labels, random_pixels. Received: "
-        "branches='shuffle'. Separate several by commas."
+        "rewound, resample, noise_0.5, noise_1, noise_3, inverted, "
+        "random_labels, random_pixels. Received: branches='shuffle'. Separate "
+        "several by commas."
     )

@@ -73,7 +73,7 @@ def describe_values(values: np.ndarray, edges: np.ndarray) -> InitialValues:
         ([1, 2], 0.667)
 
     Reference:
-        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.
+        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.1.
     """
     finite = _finite(values)
     counts, _ = np.histogram(np.clip(finite, edges[0], edges[-1]), edges)

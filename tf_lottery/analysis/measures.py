@@ -140,8 +140,8 @@ def _measure(
             trails.clear()
         if i + 1 < len(keys) and (rounds or key.level == 0):
             trails[key.level] = _trail(ticket)
-        # Or it would stay while the next is read.
-        del ticket
+        # Or they would stay while the next is read.
+        del ticket, trail
 
 
 def _kernel(

@@ -92,7 +92,7 @@ def compare_movement(moved: np.ndarray, stays: np.ndarray) -> Movement:
 
     Reference:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", 2019,
-        arXiv:1803.03635, appendix F.
+        arXiv:1803.03635, appendix F.5.
     """
     if np.shape(moved) != np.shape(stays):
         raise ValueError(

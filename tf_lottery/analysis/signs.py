@@ -46,7 +46,7 @@ def count_signs(start: np.ndarray, end: np.ndarray) -> Signs:
         (0.25, 0.5, 1.0)
 
     Reference:
-        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F; Zhou et al.,
+        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.1; Zhou et al.,
         "Deconstructing Lottery Tickets", 2019, arXiv:1905.01067, section 4;
         Gadhikar and Burkholz, "Masks, Signs, and Learning Rate Rewinding",
         2024, arXiv:2402.19262.

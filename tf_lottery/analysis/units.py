@@ -68,7 +68,7 @@ def unit_degrees(keep: np.ndarray) -> tuple[Degrees, Degrees] | None:
         (2, 3, 1, 1.0)
 
     Reference:
-        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.
+        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.6.
     """
     keep = np.asarray(keep, bool)
     if keep.ndim < 2:

@@ -8,25 +8,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tf_lottery.analysis import KernelMeasures
-from tf_lottery.analysis import LevelMeasures
-from tf_lottery.analysis import Movement
 from tf_lottery.methods import METHODS
-from tf_lottery.page.panels import draw_lines
-from tf_lottery.page.panels import few_kernels
-from tf_lottery.page.panels import finish
-from tf_lottery.page.panels import label_axes
+from tf_lottery.page.panels import draw_kernels
 from tf_lottery.page.panels import level_line
-from tf_lottery.page.panels import panel_grid
+from tf_lottery.page.panels import run_figure
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.series import Value
 from tf_lottery.page.series import kernel_table
-from tf_lottery.page.series import over_replicates
+from tf_lottery.page.series import pooled
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.axes import Axes
 
     from tf_lottery.page.run import Run
 
@@ -42,7 +37,7 @@ def movement(runs: Sequence[Run]) -> Section | None:
         found by.
 
     Reference:
-        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.
+        Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.5.
     """
     shown = [run for run in runs if _moved(run)]
     if not shown:
@@ -61,11 +56,16 @@ def movement(runs: Sequence[Run]) -> Section | None:
         ],
         [
             Figure(
-                "movement", _figure(shown),
+                "movement", run_figure(shown, _draw_ratio),
                 "How many times as far the weights that stay moved as those "
-                "that go, and the share of both that moved away from 0, by "
-                "kernel, against the weights remaining.",
-            )
+                "that go, by kernel, against the weights remaining.",
+            ),
+            Figure(
+                "moved_away", run_figure(shown, _draw_away),
+                "Share of the weights that moved away from 0, of those that "
+                "stay and of those that go, by kernel, against the weights "
+                "remaining.",
+            ),
         ],
         [
             kernel_table(
@@ -90,102 +90,57 @@ def _value(name: str) -> Value:
     return value
 
 
-def _moved(run: Run) -> dict[int, list[list[Movement]]]:
-    """By level, what moved in each replicate: one entry per kernel."""
-    found: dict[int, list[list[Movement]]] = {}
-    for one in run.measures.levels:
-        if moved := _movements(one):
-            found.setdefault(one.key.level, []).append(moved)
-    return found
-
-
-def _movements(one: LevelMeasures) -> list[Movement]:
-    return [
-        kernel.movement
+def _moved(run: Run) -> bool:
+    return any(
+        kernel.movement is not None
+        for one in run.measures.levels
         for kernel in one.kernels.values()
-        if kernel.movement is not None
-    ]
+    )
 
 
-def _pooled(moved: Sequence[Movement], name: str, count: str) -> float:
-    """Mean over all weights of the network, of `stay_...` or `go_...`."""
-    pairs = [
-        (getattr(one, count), getattr(one, name))
-        for one in moved
-        if math.isfinite(getattr(one, name))
-    ]
-    total = sum(number for number, _ in pairs)
-    return math.fsum(a * b for a, b in pairs) / total if total else math.nan
+def _means(run: Run, side: str, what: str) -> dict[int, float]:
+    """Means over all weights of the network that stay, or go, by level."""
+    points = pooled(run.measures, _value(f"{side}_{what}"), _value(side))
+    return {point.level: point.spread.mean for point in points}
 
 
 def _finding(run: Run, several: bool) -> str:
-    ratios, stay_away, go_away = [], [], []
-    for replicates in _moved(run).values():
-        means: dict[str, list[float]] = {}
-        for moved in replicates:
-            for side in ("stay", "go"):
-                for what in ("distance", "away"):
-                    name = f"{side}_{what}"
-                    pooled = _pooled(moved, name, side)
-                    if math.isfinite(pooled):
-                        means.setdefault(name, []).append(pooled)
-        means_of = {k: statistics.fmean(v) for k, v in means.items()}
-        # Nothing has moved by which to divide, or nothing was pruned.
-        if len(means_of) == 4 and means_of["go_distance"] > 0:
-            ratios.append(means_of["stay_distance"] / means_of["go_distance"])
-            stay_away.append(means_of["stay_away"])
-            go_away.append(means_of["go_away"])
+    stay, go = (_means(run, side, "distance") for side in ("stay", "go"))
+    levels = [level for level in stay if go.get(level, 0.0) > 0]
     name = f"{run.label}: " if several else ""
-    if not ratios:
+    if not levels:
         return (
             f"{name}No level has both weights that stay and weights that go, "
             "with distances that are numbers."
         )
+    ratios = [stay[level] / go[level] for level in levels]
     farther = sum(ratio > 1 for ratio in ratios)
-    levels = "round" if METHODS[run.results.method].rounds else "level"
-    plural = "s" if len(ratios) > 1 else ""
-    median = f" (median over {levels}s)" if len(ratios) > 1 else ""
+    away = [
+        statistics.median(means[level] for level in levels)
+        for means in (_means(run, side, "away") for side in ("stay", "go"))
+    ]
+    some = "round" if METHODS[run.results.method].rounds else "level"
+    median = f" (median over {some}s)" if len(levels) > 1 else ""
     return (
         f"{name}Weights that stay moved {statistics.median(ratios):.2f} times "
         f"as far as those that go{median}, farther in {farther} of "
-        f"{len(ratios)} {levels}{plural}. Away from 0 moved "
-        f"{statistics.median(stay_away):.0%} of those that stay, "
-        f"{statistics.median(go_away):.0%} of those that go."
-    ).replace("%", " %")
+        f"{len(levels)} {some}{'s' if len(levels) > 1 else ''}. Away from 0 "
+        f"moved {100 * away[0]:.0f} % of those that stay, "
+        f"{100 * away[1]:.0f} % of those that go."
+    )
 
 
-def _figure(runs: Sequence[Run]) -> Drawing:
-    titles = []
-    for run in runs:
-        name = f"{run.label}\n" if len(runs) > 1 else ""
-        titles += [f"{name}distance, stay / go", f"{name}moved away from 0"]
-    figure, panels = panel_grid(titles, 2)
-    for i, run in enumerate(runs):
-        ratio, away = panels[2 * i: 2 * i + 2]
-        series = {
-            name: over_replicates(run.measures, _value(name))
-            for name in ("ratio", "stay_away", "go_away")
-        }
-        kernels = few_kernels(series["ratio"])
-        few = {
-            name: {path: one[path] for path in kernels}
-            for name, one in series.items()
-        }
-        draw_lines(ratio, few["ratio"])
-        level_line(ratio, 1.0, "as far")
-        draw_lines(away, few["stay_away"], factor=100.0)
-        draw_lines(
-            away, few["go_away"], factor=100.0, dashes=":", suffix=", go"
-        )
-        densities = [
-            point.density
-            for points in few["ratio"].values()
-            for point in points
-            if point.spread.count
-        ]
-        label_axes(ratio, densities, "times as far")
-        label_axes(away, densities, "share of weights (%)")
-        ratio.set_ylim(bottom=0)
-        away.set_ylim(-3, 103)
-    finish(figure, panels)
-    return figure
+def _draw_ratio(axes: Axes, run: Run) -> None:
+    draw_kernels(
+        axes, run, _value("ratio"), "distance, those that stay / that go"
+    )
+    level_line(axes, 1.0, "as far")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_away(axes: Axes, run: Run) -> None:
+    draw_kernels(
+        axes, run, _value("stay_away"), "moved away from 0 (% of weights)",
+        factor=100.0, dashed=_value("go_away"), suffix=", go",
+    )
+    axes.set_ylim(-3, 103)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery.page.series import Point
+from tf_lottery.page.series import Value
 from tf_lottery.page.series import kernel_name
+from tf_lottery.page.series import over_replicates
 from tf_lottery.report import weights_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
+
+    from tf_lottery.page.run import Run
 
 #: Colour (Okabe-Ito) and marker, by place.
 STYLES = (
@@ -20,37 +24,48 @@ STYLES = (
     ("#E69F00", "v"), ("#56B4E9", "P"),
 )
 SIZE, SMALL = 10, 9
-_WIDTH, _HEIGHT, _LEGEND = 3.6, 2.9, 0.5
+_WIDTH, _HEIGHT, _LEGEND = 5.2, 3.2, 0.6
 
 
-def panel_grid(
-    titles: Sequence[str], columns: int
-) -> tuple[Drawing, list[Axes]]:
-    """Returns a figure of panels, in rows.
+def panel_column(titles: Sequence[str]) -> tuple[Drawing, list[Axes]]:
+    """Returns a figure of panels one below the other, as wide as a phone.
 
     Args:
-        titles: of the panels, in order.
-        columns: panels in a row; the last row may have fewer.
+        titles: of the panels, from the top; none where empty.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    columns = min(columns, len(titles))
-    rows = -(-len(titles) // columns)
     figure = Figure(
-        figsize=(_WIDTH * columns, _HEIGHT * rows + _LEGEND),
-        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06),
+        figsize=(_WIDTH, _HEIGHT * len(titles) + _LEGEND),
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06),
     )
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels[len(titles):]:
-        axes.remove()
+    panels = list(figure.subplots(len(titles), 1, squeeze=False).flat)
     for axes, title in zip(panels, titles):
         axes.set_title(title, fontsize=SIZE)
         axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-    return figure, panels[: len(titles)]
+    return figure, panels
+
+
+def run_figure(
+    runs: Sequence[Run], draw: Callable[[Axes, Run], None]
+) -> Drawing:
+    """Returns a figure with a panel per run.
+
+    Args:
+        runs: in order; of several each is named above its panel.
+        draw: fills the panel of a run.
+    """
+    figure, panels = panel_column(
+        [run.label if len(runs) > 1 else "" for run in runs]
+    )
+    for axes, run in zip(panels, runs):
+        draw(axes, run)
+    finish(figure, panels)
+    return figure
 
 
 def few_kernels(paths: Iterable[str], most: int = len(STYLES)) -> list[str]:
@@ -71,26 +86,56 @@ def few_kernels(paths: Iterable[str], most: int = len(STYLES)) -> list[str]:
     return [every[round(i * step)] for i in range(most)]
 
 
-def draw_lines(
+def draw_kernels(
     axes: Axes,
-    series: Mapping[str, Sequence[Point]],
+    run: Run,
+    value: Value,
+    label: str,
     *,
     factor: float = 1.0,
-    dashes: str = "-",
+    dashed: Value | None = None,
     suffix: str = "",
+    own: str = "",
 ) -> None:
     """Draws a line per kernel, with the range over replicates as a band.
 
     Args:
         axes: where.
-        series: `{path: points}` of at most `len(STYLES)` kernels.
-        factor: that values are multiplied by; 100 for percentages.
-        dashes: of the lines.
-        suffix: of their names in the legend.
+        run: whose kernels they are; as many as there are styles.
+        value: gives a number of a kernel.
+        label: of the y axis, with its unit.
+        factor: that numbers are multiplied by; 100 for percentages.
+        dashed: gives a second number, for dotted lines.
+        suffix: of the names of those in the legend.
+        own: the same of the others.
     """
-    for (path, points), (color, marker) in zip(series.items(), STYLES):
+    series = over_replicates(run.measures, value)
+    kernels = few_kernels(series)
+    densities = _draw_lines(axes, [series[k] for k in kernels], factor, "-")
+    names = list(map(kernel_name, kernels))
+    if dashed is not None:
+        series = over_replicates(run.measures, dashed)
+        densities |= _draw_lines(
+            axes, [series[k] for k in kernels], factor, ":"
+        )
+        names = [
+            f"{name}{end}" for end in (own, suffix) for name in names
+        ]
+    for line, name in zip(axes.get_lines(), names):
+        line.set_label(name)
+    axes.set_ylabel(label, fontsize=SIZE)
+    against_weights(axes, densities)
+
+
+def _draw_lines(
+    axes: Axes, kernels: Sequence[Sequence[Point]], factor: float, dashes: str
+) -> set[float]:
+    """Draws the lines, and returns the densities of their points."""
+    densities = set()
+    for i, (points, (color, marker)) in enumerate(zip(kernels, STYLES)):
         # A density of 0 has no place on a log axis.
         there = [p for p in points if p.density > 0 and p.spread.count]
+        densities |= {p.density for p in there}
         x = [100.0 * p.density for p in there]
         spreads = [p.spread for p in there]
         if any(s.count > 1 for s in spreads):
@@ -99,28 +144,34 @@ def draw_lines(
                 [factor * s.high for s in spreads],
                 color=color, alpha=0.15, linewidth=0,
             )
-        solid = dashes == "-"
         axes.plot(
             x, [factor * s.mean for s in spreads], color=color, marker=marker,
-            markersize=4.0, linewidth=1.5, linestyle=dashes,
-            markerfacecolor=color if solid else "white",
-            label=kernel_name(path) + suffix,
+            # Of lines on one another the lower ones show at the edges.
+            markersize=6.0 - 0.7 * i, linewidth=2.2 - 0.25 * i,
+            linestyle=dashes,
+            markerfacecolor=color if dashes == "-" else "white",
         )
+    return densities
 
 
-def label_axes(
-    axes: Axes, densities: Iterable[float], label: str
-) -> None:
-    """Labels the axes of a panel against the weights remaining.
+def against_weights(axes: Axes, densities: Iterable[float]) -> None:
+    """Makes the axis of the weights remaining, or says that there is none.
 
     Args:
         axes: whose.
-        densities: fractions; those above 0 have ticks.
-        label: of the y axis, with its unit.
+        densities: fractions above 0, of what is drawn there; if there is
+            none it is said that nothing is.
     """
-    axes.set_ylabel(label, fontsize=SIZE)
-    if there := sorted({d for d in densities if d > 0}):
+    if there := sorted(set(densities)):
         weights_axis(axes, there)
+        return
+    axes.set_xlabel("weights remaining (%)", fontsize=SIZE)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(
+        0.5, 0.5, "no numbers", ha="center", va="center", fontsize=SIZE,
+        transform=axes.transAxes,
+    )
 
 
 def level_line(axes: Axes, value: float, label: str) -> None:

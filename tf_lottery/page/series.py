@@ -66,6 +66,37 @@ def over_replicates(
     }
 
 
+def pooled(measures: Measures, value: Value, count: Value) -> list[Point]:
+    """Returns a mean over all weights of the network, over replicates.
+
+    Args:
+        measures: of a run.
+        value: gives the mean of a kernel.
+        count: gives the number of weights that it is of.
+
+    Returns:
+        By level, where there is a number.
+    """
+    levels: dict[int, list[tuple[float, float]]] = {}
+    for one in measures.levels:
+        pairs = [
+            (count(kernel), number)
+            for kernel in one.kernels.values()
+            if math.isfinite(number := value(kernel))
+        ]
+        if total := math.fsum(weights for weights, _ in pairs):
+            mean = math.fsum(a * b for a, b in pairs) / total
+            levels.setdefault(one.key.level, []).append((one.density, mean))
+    return [
+        Point(
+            level,
+            Spread.of(density for density, _ in pairs).mean,
+            Spread.of(mean for _, mean in pairs),
+        )
+        for level, pairs in sorted(levels.items())
+    ]
+
+
 def kernel_table(
     name: str, runs: Sequence[Run], columns: Mapping[str, Value]
 ) -> Table:

@@ -19,6 +19,14 @@ _CONTROLS = {
     "constant_random_sign": (
         "the same mask with random signs alone (constant_random_sign)"
     ),
+    "resample": "the same mask with initial values drawn anew (resample)",
+    **{
+        f"noise_{scale}": (
+            f"the ticket with noise {scale} times as wide as its kernels "
+            f"(noise_{scale})"
+        )
+        for scale in ("0.5", "1", "3")
+    },
     "inverted": "the weights that the criterion scores lowest (inverted)",
     "random_labels": "the criterion's choice by random labels (random_labels)",
     "random_pixels": (
@@ -214,6 +222,14 @@ def _describe(one: _Comparison) -> str:
     )
 
 
+def _so(name: str) -> str:
+    """What it means that a control is as good as the ticket."""
+    if name.startswith("noise_"):
+        # It is the ticket, but for what was added.
+        return "the exact initial values do not matter"
+    return "it explains the result as well"
+
+
 def _controls(
     runs: Mapping[tuple[str, int], _Run], best: _Comparison
 ) -> str:
@@ -235,7 +251,7 @@ def _controls(
         if len(shared) < len(best.rows):
             text += f" ({len(shared)} of {len(best.rows)} replicates)"
         if control - ticket >= -_TIE:
-            text += ", as good or better, so it explains the result as well"
+            text += f", as good or better, so {_so(name)}"
         parts.append(text)
     if not parts:
         # Where there are none at all the verdict asks for them.
