@@ -5,6 +5,7 @@ they can be made again from that file alone. matplotlib and tqdm are imported
 by the functions that need them; the rest is the standard library.
 """
 
+from tf_lottery.report.costs import COST_COLUMNS, cost_rows
 from tf_lottery.report.figures import accuracy_figure, save_figure, weights_axis
 from tf_lottery.report.findings import finding
 from tf_lottery.report.metrics import (
@@ -34,10 +35,12 @@ from tf_lottery.report.tensorboard import log_kernels, require_tensorboard
 
 __all__ = [
     "COLUMNS",
+    "COST_COLUMNS",
     "METRIC_COLUMNS",
     "Progress",
     "accuracy_figure",
     "aligned",
+    "cost_rows",
     "density_percent",
     "finding",
     "log_kernels",

@@ -1,6 +1,6 @@
 """What each ticket cost, as a table for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tf_lottery.report.summary import density_percent, mean
@@ -9,6 +9,11 @@ _Row = Mapping[str, Any]
 _HEAD = (
     "level", "weights %", "search steps", "search FLOPs", "search time",
     "FLOPs per inference", "pays after",
+)
+#: Keys of the dicts of `cost_rows`.
+COST_COLUMNS = (
+    "level", "density", "search_steps", "search_flops", "search_time",
+    "inference_share", "pays_after",
 )
 _NOTE = (
     "Search: all levels up to this one, in multiples of the dense training. "
@@ -38,35 +43,22 @@ def cost_lines(rows: Sequence[_Row]) -> list[str]:
         >>> cost_lines([])
         []
     """
-    levels: dict[int, list[_Row]] = {}
-    for row in rows:
-        if row["branch"] == "main":
-            levels.setdefault(row["level"], []).append(row)
-    dense = {row["replicate"]: row for row in levels.get(0, [])}
-    if not any(row.get("search_steps") for row in dense.values()):
-        return []
-
-    def ratio(name: str, level: int) -> str:
-        values = [
-            row[name] / first[name]
-            for row in levels[level]
-            if (first := dense.get(row["replicate"], {})).get(name)
-            and row.get(name) is not None
-        ]
-        return f"{mean(values):.2f} x" if values else ""
-
     table = [list(_HEAD)]
-    for level in sorted(levels):
-        group = levels[level]
+    for row in cost_rows(rows):
+        left = row["inference_share"]
+        pays = row["pays_after"]
         table.append([
-            str(level),
-            density_percent(mean([row["density"] for row in group])),
-            ratio("search_steps", level),
-            ratio("search_effective_flops", level),
-            ratio("search_seconds", level),
-            _left(group),
-            _pays(group),
+            str(row["level"]),
+            density_percent(row["density"]),
+            *(
+                "" if row[name] is None else f"{row[name]:.2f} x"
+                for name in ("search_steps", "search_flops", "search_time")
+            ),
+            "" if left is None else f"{density_percent(left)} %",
+            "" if pays is None else f"{pays:,.0f}",
         ])
+    if len(table) == 1:
+        return []
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = [
         "  ".join(c.rjust(w) for c, w in zip(cells, widths)).rstrip()
@@ -76,20 +68,62 @@ def cost_lines(rows: Sequence[_Row]) -> list[str]:
     return [*lines, *_NOTE]
 
 
-def _left(rows: Sequence[_Row]) -> str:
-    values = [
-        row["inference_effective_flops"] / row["inference_flops"]
-        for row in rows
-        if row.get("inference_flops")
-        and row.get("inference_effective_flops") is not None
+def cost_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    """Returns the numbers of `cost_lines`, one dict per level.
+
+    Args:
+        rows: Rows of results.csv, in any order; some may be missing.
+
+    Returns:
+        Dicts with the keys `COST_COLUMNS`: `level`, `density` (fraction);
+        `search_steps`, `search_flops`, `search_time` (multiples of the dense
+        training); `inference_share` (effective FLOPs per inference, as a
+        fraction of the dense network's) and `pays_after` (inferences). None
+        where it is not known; no dicts before level 0 has a cost.
+
+    Example:
+        >>> cost_rows([])
+        []
+    """
+    levels: dict[int, list[_Row]] = {}
+    for row in rows:
+        if row["branch"] == "main":
+            levels.setdefault(row["level"], []).append(row)
+    dense = {row["replicate"]: row for row in levels.get(0, [])}
+    if not any(row.get("search_steps") for row in dense.values()):
+        return []
+
+    def ratio(name: str, level: int) -> float | None:
+        return _mean(
+            row[name] / first[name]
+            for row in levels[level]
+            if (first := dense.get(row["replicate"], {})).get(name)
+            and row.get(name) is not None
+        )
+
+    return [
+        {
+            "level": level,
+            "density": mean([row["density"] for row in levels[level]]),
+            "search_steps": ratio("search_steps", level),
+            "search_flops": ratio("search_effective_flops", level),
+            "search_time": ratio("search_seconds", level),
+            "inference_share": _mean(
+                row["inference_effective_flops"] / row["inference_flops"]
+                for row in levels[level]
+                if row.get("inference_flops")
+                and row.get("inference_effective_flops") is not None
+            ),
+            "pays_after": _mean(
+                row["break_even_examples"]
+                for row in levels[level]
+                if row.get("break_even_examples") is not None
+            ),
+        }
+        for level in sorted(levels)
     ]
-    return f"{density_percent(mean(values))} %" if values else ""
 
 
-def _pays(rows: Sequence[_Row]) -> str:
-    values = [
-        row["break_even_examples"]
-        for row in rows
-        if row.get("break_even_examples") is not None
-    ]
-    return f"{mean(values):,.0f}" if values else ""
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return mean(known) if known else None

@@ -31,6 +31,8 @@ _OTHER_STYLES = (
     ("#F0E442", "*", (0, (3, 1, 1, 1))),
     ("#999999", "<", (0, (8, 2, 1, 2))),
 )
+#: What `accuracy_figure` can draw, from left to right.
+PANELS = ("accuracy", "early_stop")
 _FONT_SIZE = 10
 _SMALL = 9
 # Share of the axis between tick labels: "51.3" at 9 points needs 0.1.
@@ -38,7 +40,10 @@ _TICK_GAP = 0.14
 
 
 def accuracy_figure(
-    rows: Sequence[Mapping[str, Any]], *, title: str
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    panels: Sequence[str] = PANELS,
 ) -> "Figure":
     """Draws test accuracy and early-stop step against weights remaining.
 
@@ -53,11 +58,12 @@ def accuracy_figure(
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
-        title: The title above both panels.
+        title: The title above the panels; none if empty.
+        panels: Which of `PANELS`, at least one.
 
     Returns:
-        A figure of 9 x 4.2 inches that belongs to no window and no pyplot
-        state, to be passed to `save_figure`.
+        A figure of 9 x 4.2 inches, or 5.2 x 4.4 with one panel, that belongs
+        to no window and no pyplot state, to be passed to `save_figure`.
 
     Raises:
         ValueError: `rows` is empty.
@@ -76,22 +82,28 @@ def accuracy_figure(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06, wspace=0.03)
-    figure = Figure(figsize=(9.0, 4.2), layout=layout)
-    figure.suptitle(title, fontsize=_FONT_SIZE + 2)
-    left, right = figure.subplots(1, 2)
-    for branch, style in _styles(entries).items():
-        points = [e for e in entries if e["branch"] == branch]
-        _draw(left, points, style, "test_accuracy_{}", "mean", 100.0)
-        _draw(right, points, style, "early_stop_step_{}", "median", 1.0)
-    for axes in (left, right):
+    size = (9.0, 4.2) if len(panels) > 1 else (5.2, 4.4)
+    figure = Figure(figsize=size, layout=layout)
+    if title:
+        figure.suptitle(title, fontsize=_FONT_SIZE + 2)
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for name, axes in zip(panels, drawn):
+        for branch, style in _styles(entries).items():
+            points = [e for e in entries if e["branch"] == branch]
+            if name == "accuracy":
+                _draw(axes, points, style, "test_accuracy_{}", "mean", 100.0)
+            else:
+                _draw(axes, points, style, "early_stop_step_{}", "median", 1.0)
         weights_axis(axes, [e["density"] for e in entries])
         axes.tick_params(labelsize=_SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-    _accuracy_axis(left, entries, _styles(entries))
-    _step_axis(right, entries)
-    _legend(figure, left, entries)
+        if name == "accuracy":
+            _accuracy_axis(axes, entries, _styles(entries))
+        else:
+            _step_axis(axes, entries)
+    _legend(figure, drawn[0], entries, panels)
     # The layout shifts a little each time it is solved: solve it once, or
     # two saves of one figure would differ.
     figure.draw_without_rendering()
@@ -129,13 +141,16 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 def _styles(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     branches = sorted({e["branch"] for e in entries}, key=branch_order)
     others = [name for name in branches if name not in _STYLES]
+    free = list(_OTHER_STYLES)
+    if len(others) == len(branches):
+        # Not branches but runs, side by side.
+        free = [style[:3] for style in _STYLES.values()] + free
     styles = {}
     for name in branches:
         if name in _STYLES:
             styles[name] = _STYLES[name]
         else:
-            index = others.index(name) % len(_OTHER_STYLES)
-            styles[name] = (*_OTHER_STYLES[index], name)
+            styles[name] = (*free[others.index(name) % len(free)], name)
     return styles
 
 
@@ -300,7 +315,10 @@ def _step_axis(axes: "Axes", entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _legend(
-    figure: "Figure", axes: "Axes", entries: Sequence[Mapping[str, Any]]
+    figure: "Figure",
+    axes: "Axes",
+    entries: Sequence[Mapping[str, Any]],
+    panels: Sequence[str],
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -313,7 +331,8 @@ def _legend(
     if replicates > 1:
         handles.append(Patch(color="0.35", alpha=0.18, linewidth=0))
         labels.append(f"min to max of {replicates} replicates")
-    if any(e["early_stop_is_bound"] for e in entries):
+    late = any(e["early_stop_is_bound"] for e in entries)
+    if late and "early_stop" in panels:
         handles.append(Line2D(
             [], [], color="0.35", linestyle="none", marker="o",
             markersize=4.5, markerfacecolor="white",
@@ -321,6 +340,8 @@ def _legend(
         labels.append("lower bound (loss still falling)")
     count = len(handles)
     columns = count if count <= 5 else (count + 1) // 2
+    if len(panels) == 1:
+        columns = 2
     figure.legend(
         handles, labels, loc="outside lower center", frameon=False,
         fontsize=_SMALL, ncols=columns, handlelength=3.0,
