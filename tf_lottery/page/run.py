@@ -7,17 +7,26 @@ import dataclasses
 import functools
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tf_lottery.analysis import Measures
 from tf_lottery.analysis import measure_tickets
+from tf_lottery.config import Config
+from tf_lottery.page.section import Section
 from tf_lottery.paths import open_read
 from tf_lottery.plan import MAIN
+from tf_lottery.plan import trainings
 from tf_lottery.results import Results
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets.reading import MALFORMED
+from tf_lottery.tickets.reading import one_line
+from tf_lottery.tickets.reading import read_json
+from tf_lottery.tickets.verify import JSON
+from tf_lottery.tickets.verify import check_types
+from tf_lottery.tickets.verify import json_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +38,17 @@ class Run:
         label: what tells it from the other runs of a report.
         config: the values of its config.json.
         results: its rows.
+        settings: the same values as a configuration; None where this version
+            cannot read them.
+        notices: what is wrong with the folder, a line each.
     """
 
     path: str
     label: str
     config: Mapping[str, Any]
     results: Results
+    settings: Config | None = None
+    notices: Sequence[str] = ()
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -118,6 +132,52 @@ class Run:
                 "its level, and it is trained again."
             ) from error
 
+    def description(self, key: Key) -> dict[str, Any]:
+        """Returns what a ticket says of itself, without its arrays.
+
+        Args:
+            key: which.
+
+        Returns:
+            The content of its ticket.json; `kernels` has `path`, `shape` and
+            `kept` of each.
+
+        Raises:
+            ValueError: it is missing, truncated or altered.
+        """
+        path = os.path.join(self._store.ticket_path(key), JSON)
+        try:
+            meta = read_json(path)
+            check_types(meta)
+            digest = meta["sha256"].pop(JSON)
+            if digest != json_digest(meta):
+                raise ValueError("its checksum is another")
+        except (*MALFORMED, OSError) as error:
+            raise ValueError(
+                "`path` must be a whole ticket.json. Received: "
+                f"{path} ({one_line(error)}). Copy it anew, or delete the "
+                "folder of its level, and it is trained again."
+            ) from error
+        return meta
+
+    @functools.cached_property
+    def planned(self) -> list[Key]:
+        """The trainings that its configuration asks for; none if unknown."""
+        if self.settings is None:
+            return []
+        # Of all replicates, which may be trained one by one elsewhere.
+        whole = dataclasses.replace(self.settings.resolved(), replicate=None)
+        return trainings(whole)
+
+    @functools.cached_property
+    def finished(self) -> int:
+        """How many of the planned trainings have a row."""
+        there = {(r["replicate"], r["branch"], r["level"]) for r in self.rows}
+        return sum(
+            (key.replicate, key.branch, key.level) in there
+            for key in self.planned
+        )
+
     @functools.cached_property
     def replicates(self) -> list[int]:
         """The replicates that have a finished level of tickets."""
@@ -133,3 +193,7 @@ class Run:
     @functools.cached_property
     def _store(self) -> RunDirectory:
         return RunDirectory(self.path, notice=lambda line: None)
+
+
+#: Makes a section from runs, or says by None that they have nothing for it.
+Maker = Callable[[Sequence[Run]], Section | None]

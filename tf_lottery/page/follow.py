@@ -1,0 +1,105 @@
+"""The report of a run that is under way: kept up to date, at little cost."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from tf_lottery import paths
+from tf_lottery.atomic import replace_file
+from tf_lottery.page import html
+from tf_lottery.page.write import write
+from tf_lottery.tickets.reading import one_line
+
+# Of a run's time, what its pages may take before it has finished.
+_SHARE = 0.03
+# Seconds that the first page is taken to need.
+_FIRST = 5.0
+
+
+class Follower:
+    """Writes the page of a run while it goes on, and when it ends.
+
+    A page is written after a training if all pages together, with this one
+    taken to need as long as the last, then take 3 % of the time at most. A
+    page that cannot be drawn is told in a line, and stops no run.
+
+    Args:
+        run_dir: the run directory.
+        notice: called with that line.
+        clock: seconds, as `time.monotonic`.
+        draw: as `write`.
+
+    Example:
+        >>> lines = []
+        >>> Follower("no/such/run", lines.append).finish()
+        'Report:  none'
+        >>> lines[0][:30]
+        'The report cannot be written: '
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        notice: Callable[[str], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[..., str] = write,
+    ):
+        self._run_dir = run_dir
+        self._notice = notice
+        self._clock = clock
+        self._draw = draw
+        self._began = clock()
+        self._spent = 0.0
+        self._last = _FIRST
+
+    def update(self) -> None:
+        """Writes the page after a training, unless it would cost too much."""
+        if self._spent + self._last > _SHARE * (self._clock() - self._began):
+            return
+        began = self._clock()
+        self._write(under_way=True)
+        self._last = self._clock() - began
+        self._spent += self._last
+
+    def finish(self) -> str:
+        """Writes the page of a run that has ended.
+
+        Returns:
+            The line that says where it is.
+        """
+        return f"Report:  {self._write(under_way=False) or 'none'}"
+
+    def stop(self) -> None:
+        """Has the page say that the run is no longer under way.
+
+        It is not drawn anew: who stops a run does not wait for that.
+        """
+        path = os.path.join(self._run_dir, "report", "index.html")
+        try:
+            with paths.open_read(path) as file:
+                text = file.read().decode("utf-8")
+            if html.refresh_element() in text:
+                replace_file(path, html.stopped(text).encode("utf-8"))
+        except FileNotFoundError:
+            # No page has been written yet.
+            return
+        except (OSError, ValueError) as error:
+            self._tell(error)
+
+    def _write(self, under_way: bool) -> str | None:
+        try:
+            return self._draw([self._run_dir], under_way=under_way)
+        # Whatever is wrong with a picture: the results are more.
+        except Exception as error:
+            self._tell(error)
+            return None
+
+    def _tell(self, error: Exception) -> None:
+        name = type(error).__name__
+        self._notice(
+            f"The report cannot be written: {one_line(error) or name} "
+            "The results are kept; tf-lottery-report makes it again."
+        )

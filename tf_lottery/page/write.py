@@ -1,0 +1,175 @@
+"""Writing the report: the page, and its figures and tables beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from tf_lottery.atomic import replace_file
+from tf_lottery.page import verdict
+from tf_lottery.page.drawing import FORMS
+from tf_lottery.page.drawing import figure_files
+from tf_lottery.page.html import Page
+from tf_lottery.page.html import render
+from tf_lottery.page.reading import read_runs
+from tf_lottery.page.run import Maker
+from tf_lottery.page.run import Run
+from tf_lottery.page.section import Section
+from tf_lottery.report import write_table
+
+# What everything below a heading may be missing for.
+_DAMAGE = (ValueError, OSError)
+
+
+def write(
+    runs: Sequence[str | os.PathLike[str] | Run],
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    makers: Sequence[Maker] | None = None,
+    under_way: bool = False,
+) -> str:
+    """Writes the report on one run, or on several side by side.
+
+    The page is `index.html`: one file that loads nothing and runs no script.
+    Every figure is beside it as PNG, SVG and PDF, every table as CSV. Equal
+    results give equal bytes, for equal versions of the packages. The page is
+    written last, each file in one step.
+
+    What is wrong with a run directory is said on the page. A part that a
+    damaged ticket or file has made impossible is replaced by a line that
+    says so.
+
+    Args:
+        runs: run directories, or what `read_runs` read from them.
+        folder: where to; the folder `report` of the run if there is one run.
+        makers: of the parts after the verdict; `SECTIONS` if none.
+        under_way: whether more is being trained now: then the page says so,
+            and loads itself again, and figures are SVG files only.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: none of the folders is a run directory, `folder` is
+            missing, or two parts have a figure or a table of one name.
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> write(["no/such/run"])
+        Traceback (most recent call last):
+        ValueError: `RUN_DIR` must be the folder of a run. Received: ...
+    """
+    read = [run for run in runs if isinstance(run, Run)]
+    given = [os.fspath(r) for r in runs if not isinstance(r, Run)]
+    problems: list[str] = []
+    if given or not read:
+        more, problems = read_runs(given)
+        read += more
+    if folder is None and len(read) != 1:
+        raise ValueError(
+            "`folder` must be given for several runs. Received: "
+            f"folder=None and {len(read)} runs. Name a folder for the report."
+        )
+    target = os.path.join(read[0].path, "report") if folder is None else folder
+    target = os.fspath(target)
+    if makers is None:
+        from tf_lottery.page import SECTIONS as makers
+    sections = [_made(verdict.verdict, read), *(_made(m, read) for m in makers)]
+    shown = [(title, part) for title, part in sections if part is not None]
+    page = Page(
+        title=_title(read),
+        paths=[run.path for run in read],
+        state=_state(read, under_way),
+        under_way=under_way,
+        notices=_notices(read, problems),
+        rulings=[verdict.ruling(run) for run in read],
+        sections=shown,
+    )
+    files = {}
+    names: set[str] = set()
+    for _, part in shown:
+        if isinstance(part, str):
+            continue
+        for item in (*part.figures, *part.tables):
+            kind = f"{type(item).__name__} {item.name}"
+            if kind in names or not re.fullmatch("[A-Za-z0-9_]+", item.name):
+                raise ValueError(
+                    "`name` must be letters, digits and underscores, and no "
+                    f"other's. Received: {kind}. Rename it."
+                )
+            names.add(kind)
+        for figure in part.figures:
+            files[figure.name] = figure_files(
+                figure.name, figure.drawn, ["svg"] if under_way else FORMS
+            )
+            for form, data in files[figure.name].items():
+                name = f"{figure.name}.{form}"
+                replace_file(os.path.join(target, name), data)
+        for table in part.tables:
+            path = os.path.join(target, f"{table.name}.csv")
+            write_table(table.columns, table.rows, path)
+    path = os.path.join(target, "index.html")
+    replace_file(path, render(page, files).encode("utf-8"))
+    return path
+
+
+def _made(
+    maker: Maker, runs: Sequence[Run]
+) -> tuple[str, Section | str | None]:
+    """A part and its title; where a file is damaged, a line about that."""
+    try:
+        part = maker(runs)
+    except _DAMAGE as error:
+        title = maker.__name__.replace("_", " ").capitalize()
+        return title, f"{title} cannot be shown: {error}"
+    return ("", None) if part is None else (part.title, part)
+
+
+def _title(runs: Sequence[Run]) -> str:
+    kinds = list(dict.fromkeys(
+        f"{run.config['model']} on {run.config['dataset']}"
+        for run in runs if {"model", "dataset"} <= set(run.config)
+    ))
+    title = "; ".join(kinds) or "Report"
+    if len(runs) > 1:
+        return f"{len(runs)} runs: {title}"
+    method = runs[0].config.get("method")
+    return f"{title}, {method}" if method else title
+
+
+def _state(runs: Sequence[Run], under_way: bool) -> str:
+    """How many trainings are done, if any is missing."""
+    parts = []
+    for run in runs:
+        planned = len(run.planned)
+        if planned > run.finished or (under_way and planned):
+            who = f"{run.label}: " if len(runs) > 1 else ""
+            parts.append(
+                f"{who}{run.finished} of {planned} planned trainings are done"
+            )
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def _notices(runs: Sequence[Run], problems: Sequence[str]) -> list[str]:
+    notices = list(problems)
+    for run in runs:
+        who = f"{run.label}: " if len(runs) > 1 else ""
+        notices += [f"{who}{line}" for line in run.notices]
+    for name, what in (
+        ("dataset", "data sets"), ("split_seed", "validation splits"),
+        ("validation_size", "validation sizes"),
+    ):
+        values = list(dict.fromkeys(
+            str(run.config[name]) for run in runs if name in run.config
+        ))
+        if len(values) > 1:
+            notices.append(
+                f"The runs are of different {what} ({', '.join(values)}): "
+                + (
+                    "their accuracies cannot be compared with each other."
+                    if name == "dataset" else
+                    "early stopping cannot be compared exactly."
+                )
+            )
+    return notices
