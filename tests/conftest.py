@@ -63,6 +63,17 @@ def few_objects_to_collect():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_pages():
+    """Spares runs in this process their report: it takes longer than they."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "tf_lottery.page.follow.write",
+            lambda runs, **_: os.path.join(runs[0], "report", "index.html"),
+        )
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_numbers(request):
     """Draws the same for a test, whichever ran before it."""

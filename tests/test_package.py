@@ -72,6 +72,7 @@ def test_wheel_names_the_console_commands(wheel):
     points.read(file)
     assert dict(points["console_scripts"]) == {
         "tf-lottery-export": "tf_lottery.cli.export_ticket:main",
+        "tf-lottery-report": "tf_lottery.cli.report:main",
         "tf-lottery-reproduce": "tf_lottery.cli.reproduce:main",
         "tf-lottery-subset-sum": "tf_lottery.cli.subset_sum:main",
         "tf-lottery-train": "tf_lottery.cli.train_ticket:main",

@@ -11,6 +11,7 @@ from tf_lottery import assembly
 from tf_lottery import data
 from tf_lottery import export
 from tf_lottery import models
+from tf_lottery import page
 from tf_lottery import parallel
 from tf_lottery import paths
 from tf_lottery import provenance
@@ -91,7 +92,15 @@ class Experiment:
             self.run_dir, progress.line, self._workers
         )
         self._store.check(self.identity, fingerprint)
-        self.record = Record(self._store, config.method, config.tensorboard)
+        self._page = page.Follower(
+            self.run_dir, progress.line, writes=self._store.writes
+        )
+        self.record = Record(
+            self._store,
+            config.method,
+            config.tensorboard,
+            finished=self._page.update,
+        )
         self._start = start.rewind if start else None
         set_state(model, self._start or get_state(model))
         self.plan = Plan(
@@ -170,6 +179,13 @@ class Experiment:
             )
         if not among_others:
             self._progress.start(*self.steps())
+        with self._page:
+            self._train()
+        self._workers.agree(functools.partial(self._finish, among_others))
+        return load_results(self.run_dir)
+
+    def _train(self) -> None:
+        """Trains what is to do, at once or one after another."""
         if self._todo and self.config.parallel > 1:
             parallel.train_in_parallel(
                 functools.partial(Experiment, self.config),
@@ -185,8 +201,6 @@ class Experiment:
                 for key in self.plan.keys:
                     if not self.is_finished(key):
                         self._train_and_record(key)
-        self._workers.agree(functools.partial(self._finish, among_others))
-        return load_results(self.run_dir)
 
     def _finish(self, among_others: bool) -> None:
         """Writes the report, and exports what was asked for."""
@@ -194,10 +208,12 @@ class Experiment:
         self.record.write_events(self.plan.keys)
         title = f"{self.config.model} on {self.config.dataset}"
         told = load_results(self.run_dir).write_report(title)
+        written = self._page.finish()
         if among_others:
             self._progress.line(f"Results: {self.run_dir}/results.csv")
+            self._progress.line(written)
         else:
-            self._progress.result(told)
+            self._progress.result(f"{told}\n{written}")
         for key in self.plan.keys:
             if key.branch != MAIN or key.level not in self._exported:
                 continue

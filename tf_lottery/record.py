@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tf_lottery import analysis
@@ -25,14 +25,21 @@ class Record:
         store: the run directory.
         method: of the experiment.
         tensorboard: whether event files are written too.
+        finished: called after every training that `finish` notes.
     """
 
     def __init__(
-        self, store: RunDirectory, method: str, tensorboard: bool = False
+        self,
+        store: RunDirectory,
+        method: str,
+        tensorboard: bool = False,
+        *,
+        finished: Callable[[], object] = lambda: None,
     ):
         self._store = store
         self._method = method
         self._events = EventFiles(store) if tensorboard else None
+        self._finished = finished
         self._digests: dict[Key, str | None] = {}
 
     def digest(self, key: Key) -> str | None:
@@ -68,6 +75,7 @@ class Record:
         self.note(key, digest)
         self.write_results()
         self.write_events([key])
+        self._finished()
 
     def save(
         self,

@@ -38,13 +38,17 @@ def config_from_flags(argv: Sequence[str]) -> Config | None:
 
 
 def parse(
-    argv: Sequence[str], kinds: Mapping[str, str]
+    argv: Sequence[str],
+    kinds: Mapping[str, str],
+    others: list[str] | None = None,
 ) -> dict[str, Any] | None:
     """Reads a command line that may have these flags only.
 
     Args:
         argv: the program's name and its arguments; `--flagfile` is followed.
         kinds: `{name: "string", "bool", "integer", "float" or "list"}`.
+        others: is given the arguments that are no flags, which stand anywhere
+            between them; if None there must be none.
 
     Returns:
         The flags that were given, `{name: value}`; None where help was asked
@@ -58,6 +62,7 @@ def parse(
         define = getattr(flags, f"DEFINE_{kind}")
         define(name, None, "", flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+    values.set_gnu_getopt(others is not None)
     argv = ["--help" if a in ("-h", "-help") else a for a in argv]
     try:
         rest = values(argv)[1:]
@@ -70,7 +75,9 @@ def parse(
         ) from None
     if values["help"].value:
         return None
-    if rest:
+    if others is not None:
+        others += rest
+    elif rest:
         raise ValueError(
             "The command must have flags only. Received: "
             f"{' '.join(rest)}. Write --name=value; see --help."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +98,7 @@ def figure_files(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     files = {}
-    options = {
+    options: Any = {
         "svg.hashsalt": name, "svg.fonttype": "none", "pdf.fonttype": 42,
         # Of a figure that asks for its own size the page knows it.
         "savefig.bbox": None,

@@ -23,13 +23,14 @@ class Follower:
 
     A page is written after a training if all pages together, with this one
     taken to need as long as the last, then take 3 % of the time at most. A
-    page that cannot be drawn is told in a line, and stops no run.
+    page that cannot be drawn is told in a line, and stops no run. As a context
+    it calls `stop` when an exception ends the run.
 
     Args:
         run_dir: the run directory.
         notice: called with that line.
+        writes: whether this process writes there; if not, nothing happens.
         clock: seconds, as `time.monotonic`.
-        draw: as `write`.
 
     Example:
         >>> lines = []
@@ -44,20 +45,28 @@ class Follower:
         run_dir: str,
         notice: Callable[[str], object],
         *,
+        writes: bool = True,
         clock: Callable[[], float] = time.monotonic,
-        draw: Callable[..., str] = write,
     ):
         self._run_dir = run_dir
         self._notice = notice
+        self._writes = writes
         self._clock = clock
-        self._draw = draw
         self._began = clock()
         self._spent = 0.0
         self._last = _FIRST
 
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None and self._writes:
+            self.stop()
+
     def update(self) -> None:
         """Writes the page after a training, unless it would cost too much."""
-        if self._spent + self._last > _SHARE * (self._clock() - self._began):
+        passed = self._clock() - self._began
+        if not self._writes or self._spent + self._last > _SHARE * passed:
             return
         began = self._clock()
         self._write(under_way=True)
@@ -91,7 +100,7 @@ class Follower:
 
     def _write(self, under_way: bool) -> str | None:
         try:
-            return self._draw([self._run_dir], under_way=under_way)
+            return write([self._run_dir], under_way=under_way)
         # Whatever is wrong with a picture: the results are more.
         except Exception as error:
             self._tell(error)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import html
 import math
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from tf_lottery.page.drawing import figure_files
@@ -162,7 +162,7 @@ def cell_text(column: str, value: Any) -> str:
 
     Args:
         column: its name: fractions of weights and accuracies are shown in
-            percent, what ends in `_pp` with its sign.
+            percent, what ends in `_pp` with its sign, `_ratio` as multiples.
         value: plain; None is shown as a dash.
 
     Example:
@@ -185,6 +185,8 @@ def cell_text(column: str, value: Any) -> str:
         return str(value)
     if column.endswith("_pp"):
         return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    if column.endswith("_ratio"):
+        return f"{value:.2f} \N{MULTIPLICATION SIGN}"
     if "accuracy" in column or column in ("lowest", "highest"):
         return f"{100 * value:.2f} %"
     if re.search(r"(^|_)(density|sparsity|share)$", column):
@@ -193,6 +195,19 @@ def cell_text(column: str, value: Any) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def escape(text: str) -> str:
+    """Returns a text as HTML, with no line break before a percent sign.
+
+    Args:
+        text: anything, such as a name that a user has chosen.
+
+    Example:
+        >>> escape("<b> 5 %")
+        '&lt;b&gt; 5&nbsp;%'
+    """
+    return html.escape(text).replace(" %", "&nbsp;%")
 
 
 def _slug(text: str) -> str:

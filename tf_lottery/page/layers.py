@@ -38,7 +38,8 @@ def layer_density(runs: Sequence[Run]) -> Section | None:
     Raises:
         ValueError: a ticket.json is missing or damaged.
     """
-    figures, rows = [], []
+    figures: list[Figure] = []
+    rows: list[list[Any]] = []
     for number, run in enumerate(runs, 1):
         found = _densities(run)
         if len({level for level, _ in found}) < 2:
@@ -46,12 +47,12 @@ def layer_density(runs: Sequence[Run]) -> Section | None:
         name = "layer_density" + (f"_{number}" if len(runs) > 1 else "")
         figures.append(_density_figure(name, run.label, found, len(runs) > 1))
         rows += [
-            (run.label, level, path, values[0], values[1])
+            [run.label, level, path, *values]
             for (level, path), values in found.items()
         ]
     if not figures:
         return None
-    names = ("run", "level", "kernel", "density", "weights")
+    names = ["run", "level", "kernel", "density", "weights"]
     if len(runs) == 1:
         names, rows = names[1:], [row[1:] for row in rows]
     return Section(
@@ -133,6 +134,8 @@ def _density_figure(
     found: dict[tuple[int, str], tuple[float, int]],
     titled: bool,
 ) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     kernels = list(dict.fromkeys(path for _, path in found))
     levels = sorted({level for level, _ in found})
     if len(kernels) <= _MOST_LINES:
@@ -144,7 +147,7 @@ def _density_figure(
         figure, (axes,) = new_figure(height=height)
         _density_map(figure, axes, found, kernels, levels)
     axes.set_xlabel("level", fontsize=FONT_SIZE)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if titled:
         axes.set_title(label, fontsize=FONT_SIZE, loc="left")
     last = {
@@ -218,8 +221,8 @@ def _density_map(
 
 def _image(ticket: Ticket) -> tuple[np.ndarray | None, str]:
     """What is kept of the first kernel as an image, and what it shows."""
-    shape = ticket.config.get("input_shape") or ()
-    _, keep = next(iter(ticket.mask.items()))
+    shape: Sequence[int] = ticket.config.get("input_shape") or ()
+    keep: Any = next(iter(ticket.mask.values()))
     if keep.ndim == 2 and len(shape) == 3 and math.prod(shape) == len(keep):
         share = keep.mean(axis=1).reshape(shape).mean(axis=2)
         return share / max(float(share.mean()), 1e-12), (
@@ -262,7 +265,7 @@ def _masks(pictures: Sequence[tuple[str, np.ndarray]], title: str) -> Any:
     grid = figure.subplots(lines, columns, squeeze=False)
     top = max(float(np.nanmax(picture)) for _, picture in pictures)
     whole = any(np.isnan(picture).any() for _, picture in pictures)
-    drawn = None
+    drawn: Any = None
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (label, picture) in zip(grid.flat, pictures):

@@ -278,12 +278,18 @@ def _rows(
     if rows is None:
         return _completed(whole, values)
     known = {_key(row) for row in whole}
-    gone = [row for row in rows if _key(row) not in known]
-    if gone:
-        first = _key(gone[0])
+    gone = [_key(row) for row in rows if _key(row) not in known]
+    if gone and not known:
         notices.append(
-            f"{len(gone)} of {len(rows)} rows of results.csv have no whole "
-            f"level.json any more, the first being {first}."
+            "There are no level.json files: the results here are those of "
+            "results.csv alone."
+        )
+    elif gone:
+        # The command would train them again.
+        rows = [row for row in rows if _key(row) in known]
+        notices.append(
+            f"{len(gone)} trainings in results.csv are left out, as they have "
+            f"no whole level.json any more; the first is {gone[0]}."
         )
     if any(row["inference_flops"] is None for row in rows):
         notices.append(

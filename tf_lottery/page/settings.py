@@ -61,7 +61,8 @@ def configuration(runs: Sequence[Run]) -> Section | None:
         default = field.default
         plain = list(default) if isinstance(default, tuple) else default
         defaults.setdefault(field.name, plain)
-    changed, same = [], []
+    changed: list[list[str]] = []
+    same: list[list[str]] = []
     for name in sorted(defaults | dict.fromkeys(
         name for run in runs for name in run.config
     )):

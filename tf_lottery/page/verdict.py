@@ -129,9 +129,11 @@ def _numbers(one: analysis.LevelVerdict) -> list[Any]:
         found = one.comparisons.get(name)
         paired = found.paired if found else None
         values += [
-            _times(paired and paired.mean), _times(paired and paired.lower)
+            _times(paired.mean if paired else None),
+            _times(paired.lower if paired else None),
         ]
-        values += [_times(paired and paired.upper)] if name == "dense" else []
+        if name == "dense":
+            values.append(_times(paired.upper if paired else None))
     return values
 
 

@@ -15,7 +15,9 @@ from tf_lottery.page.html import render
 from tf_lottery.page.reading import read_runs
 from tf_lottery.page.run import Maker
 from tf_lottery.page.run import Run
+from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
+from tf_lottery.page.section import Table
 from tf_lottery.report import write_table
 
 # What everything below a heading may be missing for.
@@ -27,6 +29,7 @@ def write(
     folder: str | os.PathLike[str] | None = None,
     *,
     makers: Sequence[Maker] | None = None,
+    notices: Sequence[str] = (),
     under_way: bool = False,
 ) -> str:
     """Writes the report on one run, or on several side by side.
@@ -44,6 +47,7 @@ def write(
         runs: run directories, or what `read_runs` read from them.
         folder: where to; the folder `report` of the run if there is one run.
         makers: of the parts after the verdict; `SECTIONS` if none.
+        notices: more lines for the top of the page.
         under_way: whether more is being trained now: then the page says so,
             and loads itself again, and figures are SVG files only.
 
@@ -62,10 +66,11 @@ def write(
     """
     read = [run for run in runs if isinstance(run, Run)]
     given = [os.fspath(r) for r in runs if not isinstance(r, Run)]
-    problems: list[str] = []
+    problems = list(notices)
     if given or not read:
-        more, problems = read_runs(given)
+        more, odd = read_runs(given)
         read += more
+        problems += odd
     if folder is None and len(read) != 1:
         raise ValueError(
             "`folder` must be given for several runs. Received: "
@@ -74,8 +79,10 @@ def write(
     target = os.path.join(read[0].path, "report") if folder is None else folder
     target = os.fspath(target)
     if makers is None:
-        from tf_lottery.page import SECTIONS as makers
-    sections = [_made(verdict.verdict, read), *(_made(m, read) for m in makers)]
+        from tf_lottery.page import SECTIONS
+
+        makers = SECTIONS
+    sections = [_made(maker, read) for maker in (verdict.verdict, *makers)]
     shown = [(title, part) for title, part in sections if part is not None]
     page = Page(
         title=_title(read),
@@ -91,7 +98,8 @@ def write(
     for _, part in shown:
         if isinstance(part, str):
             continue
-        for item in (*part.figures, *part.tables):
+        items: list[Figure | Table] = [*part.figures, *part.tables]
+        for item in items:
             kind = f"{type(item).__name__} {item.name}"
             if kind in names or not re.fullmatch("[A-Za-z0-9_]+", item.name):
                 raise ValueError(

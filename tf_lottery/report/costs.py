@@ -12,8 +12,8 @@ _HEAD = (
 )
 #: Keys of the dicts of `cost_rows`.
 COST_COLUMNS = (
-    "level", "density", "search_steps", "search_flops", "search_time",
-    "inference_share", "pays_after",
+    "level", "density", "search_steps_ratio", "search_flops_ratio",
+    "search_time_ratio", "inference_share", "pays_after",
 )
 _NOTE = (
     "Search: all levels up to this one, in multiples of the dense training. "
@@ -52,7 +52,7 @@ def cost_lines(rows: Sequence[_Row]) -> list[str]:
             density_percent(row["density"]),
             *(
                 "" if row[name] is None else f"{row[name]:.2f} x"
-                for name in ("search_steps", "search_flops", "search_time")
+                for name in COST_COLUMNS[2:5]
             ),
             "" if left is None else f"{density_percent(left)} %",
             "" if pays is None else f"{pays:,.0f}",
@@ -76,10 +76,11 @@ def cost_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
 
     Returns:
         Dicts with the keys `COST_COLUMNS`: `level`, `density` (fraction);
-        `search_steps`, `search_flops`, `search_time` (multiples of the dense
-        training); `inference_share` (effective FLOPs per inference, as a
-        fraction of the dense network's) and `pays_after` (inferences). None
-        where it is not known; no dicts before level 0 has a cost.
+        `search_steps_ratio`, `search_flops_ratio`, `search_time_ratio`
+        (multiples of the dense training); `inference_share` (effective FLOPs
+        per inference, as a fraction of the dense network's) and `pays_after`
+        (inferences). None where it is not known; no dicts before level 0 has
+        a cost.
 
     Example:
         >>> cost_rows([])
@@ -105,9 +106,9 @@ def cost_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
         {
             "level": level,
             "density": mean([row["density"] for row in levels[level]]),
-            "search_steps": ratio("search_steps", level),
-            "search_flops": ratio("search_effective_flops", level),
-            "search_time": ratio("search_seconds", level),
+            "search_steps_ratio": ratio("search_steps", level),
+            "search_flops_ratio": ratio("search_effective_flops", level),
+            "search_time_ratio": ratio("search_seconds", level),
             "inference_share": _mean(
                 row["inference_effective_flops"] / row["inference_flops"]
                 for row in levels[level]

@@ -141,11 +141,11 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 def _styles(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     branches = sorted({e["branch"] for e in entries}, key=branch_order)
     others = [name for name in branches if name not in _STYLES]
-    free = list(_OTHER_STYLES)
+    free: list[tuple[Any, ...]] = list(_OTHER_STYLES)
     if len(others) == len(branches):
         # Not branches but runs, side by side.
         free = [style[:3] for style in _STYLES.values()] + free
-    styles = {}
+    styles: dict[str, Any] = {}
     for name in branches:
         if name in _STYLES:
             styles[name] = _STYLES[name]

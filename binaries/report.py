@@ -1,0 +1,2 @@
+from tf_lottery.cli.report import main
+raise SystemExit(main())
