@@ -248,7 +248,20 @@ def _rulings(rulings: Sequence[Ruling]) -> str:
             f'<p class="line">{escape(one.line)}</p>{facts}</div>'
         )
     kind = "rulings several" if several else "rulings"
-    return f'<div class="{kind}">{"".join(parts)}</div>'
+    bounds = any("[" in much for one in rulings for _, much in one.facts)
+    note = (
+        '<p class="below">Mean differences of test accuracy. In brackets: '
+        "one-sided 95&nbsp;% bounds.</p>" if bounds else ""
+    )
+    return f'<div class="{kind}">{"".join(parts)}</div>{note}'
+
+
+def _prose(text: str) -> str:
+    """A paragraph; flags in it are set as code, and stay in one piece."""
+    return re.sub(
+        r"(?<![-\w])(\(?)(--[a-z][a-z_]+(?:=[\w.,+-]*\w)?)",
+        r"\1<code>\2</code>", escape(text),
+    )
 
 
 def _unbroken(text: str) -> str:
@@ -260,7 +273,7 @@ def _unbroken(text: str) -> str:
 def _section(
     section: Section, files: Mapping[str, Mapping[str, bytes]]
 ) -> str:
-    parts = [f"<p>{escape(text)}</p>" for text in section.text]
+    parts = [f"<p>{_prose(text)}</p>" for text in section.text]
     drawn = [_figure(one, files[one.name]) for one in section.figures]
     if drawn:
         parts.append('<div class="figures">' + "\n".join(drawn) + "</div>")

@@ -51,6 +51,7 @@ a{color:var(--link);text-underline-offset:.15em}
 a:focus-visible,summary:focus-visible,.wide:focus-visible{
  outline:2px solid var(--link);outline-offset:2px}
 p{margin:.6rem 0;max-width:42rem}
+code{font:.875em ui-monospace,Menlo,Consolas,monospace;white-space:nowrap}
 h1,h2{font-family:var(--serif);font-weight:600;line-height:1.2;margin:0}
 h1{font-size:1.75rem}
 h2{font-size:1.35rem;margin-bottom:.7rem}
@@ -71,7 +72,7 @@ main>section:first-of-type{border-top:0;padding-top:0;margin-top:2rem}
 .notice p{margin:0;max-width:none}
 .notice p+p,.notice ul{margin:.4rem 0 0}
 .notice ul{padding-left:1.1rem}
-.rulings{display:grid;gap:1.6rem 2.2rem;margin:0 0 1.4rem;
+.rulings{display:grid;gap:1.6rem 2.2rem;margin:0 0 .6rem;
  grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr))}
 .ruling .label{margin:0;color:var(--soft);font-size:.9375rem}
 .ruling .word{margin:0;font:600 2.9rem/1.1 var(--serif);

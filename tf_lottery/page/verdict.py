@@ -79,12 +79,15 @@ def verdict(runs: Sequence[Run]) -> Section:
     """
     judged = [(run, found) for run in runs if (found := _judged(run))]
     texts: list[str] = []
-    for run, found in judged:
-        # The headline stands above, as a word and a line.
-        said = found.text().partition("\n")[2] or found.headline
-        texts.append(said if len(runs) == 1 else f"{run.label}: {said}")
-    if len(runs) == 1 and judged:
+    if len(runs) > 1:
+        texts.append(
+            "Each run is judged against its own dense network. The runs are "
+            "not tested against each other."
+        )
+    elif judged:
         run, found = judged[0]
+        # The headline stands above, as a word and a line.
+        texts.append(found.text().partition("\n")[2] or found.headline)
         if found.levels:
             texts.append(run.results.finding())
     rows = [
