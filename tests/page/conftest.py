@@ -6,10 +6,14 @@ import html.parser
 import numpy as np
 import pytest
 
-from tf_lottery import Config, Mask, Ticket, report
+from tf_lottery import Config, Mask, Ticket, page, report
 from tf_lottery.analysis import with_search_costs
 from tf_lottery.fingerprint import fingerprint
 from tf_lottery.tickets import Key, RunDirectory
+
+
+# What tickets and controls of a run are above dense, at all levels.
+GAINS = {"main": 0.02, "reinit": -0.02}
 
 
 @dataclasses.dataclass
@@ -33,33 +37,50 @@ def ticket(level, convolution=False):
     )
 
 
+def make_run(folder, gains=None, convolution=False, done=None, **config):
+    """A run's folder; `done` trainings of 15 are finished, all if None."""
+    settings = Config(**{
+        "levels": 2, "replicates": 3, "branches": ("reinit",),
+        "branch_levels": (1, 2), "verdict_density": 0.5, **config,
+    })
+    store = RunDirectory(str(folder))
+    store.open(settings.to_json(), fingerprint)
+    keys = [
+        Key(replicate, branch, level)
+        for replicate in range(settings.replicates)
+        for branch, level in [
+            *(("main", n) for n in range(settings.resolved().levels + 1)),
+            *((b, n) for b in settings.branches for n in (1, 2)),
+        ]
+    ][:done]
+    for key in keys:
+        save(store, key, gains or GAINS, convolution)
+    rows = with_search_costs(store.rows(), settings.method)
+    report.write_results(rows, folder / "results.csv")
+    return folder
+
+
 @pytest.fixture
 def make(tmp_path):
-    """`make(name, **config)`: a finished run's folder; see `gains`."""
+    """`make(name, **config)`: a run's folder, see `make_run`."""
+    return lambda name="run", **how: make_run(tmp_path / name, **how)
 
-    def run(name="run", gains=None, convolution=False, done=None, **config):
-        settings = Config(**{
-            "levels": 2, "replicates": 3, "branches": ("reinit",),
-            "branch_levels": (1, 2), "verdict_density": 0.5, **config,
-        })
-        store = RunDirectory(str(tmp_path / name))
-        store.open(settings.to_json(), fingerprint)
-        keys = [
-            Key(replicate, branch, level)
-            for replicate in range(settings.replicates)
-            for branch, level in [
-                *(("main", n) for n in range(settings.resolved().levels + 1)),
-                *((b, n) for b in settings.branches for n in (1, 2)),
-            ]
-        ][:done]
-        gains = gains or {"main": 0.02, "reinit": -0.02}
-        for key in keys:
-            save(store, key, gains, convolution)
-        rows = with_search_costs(store.rows(), settings.method)
-        report.write_results(rows, tmp_path / name / "results.csv")
-        return tmp_path / name
 
-    return run
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run with its report; not to be changed."""
+    folder = make_run(tmp_path_factory.mktemp("runs") / "run")
+    page.write([folder])
+    return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose figures are left empty, for tests of all else."""
+    monkeypatch.setattr(
+        "tf_lottery.page.writing.figure_files",
+        lambda name, figure, forms: dict.fromkeys(forms, b"<svg></svg>"),
+    )
 
 
 def save(store, key, gains, convolution):
@@ -128,6 +149,6 @@ class Parsed(html.parser.HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def parse():
     return Parsed

@@ -10,6 +10,8 @@ from tf_lottery.page.reading import labelled, read_run, setting_text
 from tf_lottery.results import Results
 from tf_lottery.tickets import Key
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def change(folder, **values):
     file = folder / "config.json"
@@ -191,7 +193,7 @@ def runs_of(*changes):
             [{}, {"seed": 1}, {"optimizer": "sgd"}],
             ["adam, seed 0", "adam, seed 1", "sgd, seed 0"],
         ),
-        ([{}, {}], ["r (/x0/r)", "r (/x1/r)"]),
+        ([{}, {}], ["r, /x0/r", "r, /x1/r"]),
         ([{}], ["r"]),
     ],
 )

@@ -21,10 +21,9 @@ def written(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture
-def whole(make, parse):
-    folder = make()
-    return parse(folder / page.write([folder]))
+@pytest.fixture(scope="module")
+def whole(finished, parse):
+    return parse(finished / "report/index.html")
 
 
 def headings(parsed):
@@ -72,10 +71,8 @@ def test_ids_are_unique_and_pictures_are_described(whole):
     assert boxes == len(tables) + 7
 
 
-def test_every_figure_has_three_files_and_every_table_one(make):
-    folder = make()
-    page.write([folder])
-    files = written(folder / "report")
+def test_every_figure_has_three_files_and_every_table_one(finished):
+    files = written(finished / "report")
     drawn = {name[:-4] for name in files if name.endswith(".svg")}
     assert drawn == {
         "verdict", "accuracy_by_density", "early_stop_by_density",
@@ -94,17 +91,16 @@ def test_every_figure_has_three_files_and_every_table_one(make):
     assert rows[5] == ["2", "a/kernel", "0.5", "12"]
 
 
-def test_equal_results_give_equal_bytes(make, tmp_path):
-    folder = make()
-    page.write([folder])
-    first = written(folder / "report")
-    page.write([folder])
-    assert written(folder / "report") == first
+def test_equal_results_give_equal_bytes(finished, tmp_path):
+    first = written(finished / "report")
+    page.write([finished], tmp_path)
+    assert written(tmp_path) == first
     for name, data in first.items():
         if not name.endswith(".html"):
             assert not re.search(rb"20\d\d-\d\d|D:20\d\d|Matplotlib v", data)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_that_a_user_names_is_escaped(make, tmp_path, parse):
     folder = make("<b>&\"'")
     file = folder / "config.json"
@@ -126,6 +122,7 @@ def test_the_verdict_is_a_word_with_its_bounds(whole):
     assert "at level 2, 66.7 % of the weights, over 3 replicates" in whole.text
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("under_way", [True, False])
 def test_half_a_run_says_how_much_is_done(make, parse, under_way):
     folder = make(done=7)
@@ -145,6 +142,7 @@ def test_a_finished_run_says_nothing_of_that(whole):
     assert "Please note" not in whole.text
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["mask.npz", "ticket.json"])
 def test_a_damaged_ticket_costs_its_parts_alone(make, parse, name):
     folder = make()
@@ -158,6 +156,7 @@ def test_a_damaged_ticket_costs_its_parts_alone(make, parse, name):
     assert "altered" in parsed.text or "truncated" in parsed.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_missing_evaluations_cost_the_learning_curves_alone(make, parse):
     folder = make()
     (folder / "replicate_1/main/level_01/metrics.csv").unlink()
@@ -166,6 +165,7 @@ def test_missing_evaluations_cost_the_learning_curves_alone(make, parse):
     assert "metrics.csv" in parsed.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_fault_of_a_maker_is_not_hidden(make):
     def broken(runs):
         raise KeyError("gone")
@@ -191,6 +191,7 @@ def test_a_cloud_of_points_is_shown_as_pixels(make, parse):
     assert len(parsed.source) < 300_000
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("names", [("a", "a"), ("a b",), ("../a",)])
 def test_names_of_figures_are_plain_and_unique(make, names):
     def maker(runs):
@@ -202,17 +203,20 @@ def test_names_of_figures_are_plain_and_unique(make, names):
         page.write([make()], makers=[maker])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_maker_with_nothing_leaves_no_part(make, parse):
     folder = make()
     parsed = parse(folder / page.write([folder], makers=[lambda runs: None]))
     assert [text for _, text in headings(parsed)][1:] == ["Verdict"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_runs_need_a_folder(make):
     with pytest.raises(ValueError, match="`folder` must be given"):
         page.write([make("a"), make("b", seed=1)])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_runs_share_one_page(make, parse, tmp_path):
     folders = [make("a"), make("b", optimizer="sgd", convolution=True)]
     parsed = parse(tmp_path / page.write(folders, tmp_path / "out"))
@@ -226,6 +230,7 @@ def test_several_runs_share_one_page(make, parse, tmp_path):
     shutil.rmtree(tmp_path / "out")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_accuracies_of_other_data_are_not_compared(make, parse, tmp_path):
     folders = [make("a"), make("b", dataset="mnist")]
     parsed = parse(tmp_path / page.write(folders, tmp_path / "out"))

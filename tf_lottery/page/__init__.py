@@ -17,7 +17,7 @@ from tf_lottery.page.run import Run
 from tf_lottery.page.section import Figure, Section, Table
 from tf_lottery.page.settings import configuration
 from tf_lottery.page.settings import costs
-from tf_lottery.page.write import write
+from tf_lottery.page.writing import write
 
 #: Makers of the parts of the page, in order.
 SECTIONS: tuple[Maker, ...] = (

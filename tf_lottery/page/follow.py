@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tf_lottery import paths
 from tf_lottery.atomic import replace_file
 from tf_lottery.page import html
-from tf_lottery.page.write import write
+from tf_lottery.page.writing import write
 from tf_lottery.tickets.reading import one_line
 
 # Of a run's time, what its pages may take before it has finished.

@@ -147,15 +147,11 @@ def labelled(runs: Sequence[Run]) -> list[Run]:
             continue
         for part, text in zip(parts, texts[name]):
             part.append(text if telling else f"{name} {text}")
-    labels = [", ".join(part) or run.label for part, run in zip(parts, runs)]
-    if len(set(labels)) < len(runs):
+    labels = [", ".join(part) for part in parts]
+    for told in ("label", "path"):
         labels = [
-            label if labels.count(label) == 1 else f"{label} ({run.label})"
-            for label, run in zip(labels, runs)
-        ]
-    if len(set(labels)) < len(runs):
-        labels = [
-            label if labels.count(label) == 1 else f"{label} ({run.path})"
+            label if label and labels.count(label) == 1
+            else ", ".join(filter(None, (label, getattr(run, told))))
             for label, run in zip(labels, runs)
         ]
     return [
