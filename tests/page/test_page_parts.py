@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf_lottery.page.curves import (
+    _thinned,
     accuracy,
     early_stop,
     learning_curves,
@@ -85,6 +86,14 @@ def test_learning_curves_are_means_over_replicates(run):
     assert [f.name for f in section.figures] == [
         "learning_validation", "learning_test",
     ]
+
+
+def test_many_evaluations_are_drawn_as_few_points():
+    curve = [(10 * n, n, n - 1, n + 1) for n in range(120)]
+    thinned = _thinned(curve)
+    assert len(thinned) == 60
+    assert thinned[:2] == [(10, 0.5, -1, 2), (30, 2.5, 1, 4)]
+    assert _thinned(curve[:60]) == curve[:60]
 
 
 def test_levels_that_are_drawn_include_the_verdict_s(make):

@@ -21,6 +21,10 @@ from tf_lottery.tickets import Key
 
 # More lines could not be told apart.
 _MOST_CURVES = 5
+# More points than these are noise at the width of a phone.
+_MOST_POINTS = 60
+
+_Curve = list[tuple[int, float, float, float]]
 
 
 def accuracy(runs: Sequence[Run]) -> Section | None:
@@ -124,13 +128,23 @@ def learning_curves(runs: Sequence[Run]) -> Section | None:
         for point in curve
     ]
     names = ("split", "curve", "step", "accuracy", "lowest", "highest")
+    text = (
+        "Accuracy during training: the mean over replicates, and the range "
+        "from the lowest to the highest as a band. The steep beginning may be "
+        "cut off below."
+    )
+    longest = max(
+        len(curve) for found in curves.values() for curve in found.values()
+    )
+    if longest > _MOST_POINTS:
+        text += (
+            f" A point is drawn for every {-(-longest // _MOST_POINTS)} "
+            "evaluations in a row, with their mean and the range of all; the "
+            "file has each."
+        )
     return Section(
         "Learning curves",
-        [
-            "Accuracy during training: the mean over replicates, and the "
-            "range from the lowest to the highest as a band. The steep "
-            "beginning may be cut off below."
-        ],
+        [text],
         figures,
         [Table("learning_curves", names, rows, shown=0)],
     )
@@ -218,7 +232,7 @@ def _lines(runs: Sequence[Run]) -> list[tuple[str, Run, int]]:
 
 def _curve(
     run: Run, level: int, split: str
-) -> list[tuple[int, float, float, float]]:
+) -> _Curve:
     """Mean, lowest and highest accuracy by step."""
     points: dict[int, list[float]] = {}
     for key in run.keys():
@@ -232,10 +246,9 @@ def _curve(
     ]
 
 
-def _figure(
-    split: str, curves: dict[str, list[tuple[int, float, float, float]]]
-) -> Figure:
+def _figure(split: str, curves: dict[str, _Curve]) -> Figure:
     figure, (axes,) = new_figure(height=4.2)
+    curves = {label: _thinned(curve) for label, curve in curves.items()}
     for number, (label, curve) in enumerate(curves.items()):
         color, marker, dashes = STYLES[number % len(STYLES)]
         steps = [point[0] for point in curve]
@@ -263,9 +276,22 @@ def _figure(
     )
 
 
-def _limits(
-    curves: Sequence[Sequence[tuple[int, float, float, float]]],
-) -> tuple[float, float]:
+def _thinned(curve: _Curve) -> _Curve:
+    """A point for so many evaluations in a row that few are left."""
+    size = -(-len(curve) // _MOST_POINTS)
+    groups = [curve[n : n + size] for n in range(0, len(curve), size)]
+    return [
+        (
+            group[len(group) // 2][0],
+            mean([point[1] for point in group]),
+            min(point[2] for point in group),
+            max(point[3] for point in group),
+        )
+        for group in groups
+    ]
+
+
+def _limits(curves: Sequence[_Curve]) -> tuple[float, float]:
     """An axis without the first tenth of training, if that is steep."""
     late = [
         100 * point[n]

@@ -263,7 +263,10 @@ def _masks(pictures: Sequence[tuple[str, np.ndarray]], title: str) -> Any:
     if title:
         figure.suptitle(title, fontsize=FONT_SIZE)
     grid = figure.subplots(lines, columns, squeeze=False)
-    top = max(float(np.nanmax(picture)) for _, picture in pictures)
+    # A corner that is kept by chance would leave the rest in the dark.
+    top = max(
+        float(np.nanpercentile(picture, 99)) for _, picture in pictures
+    )
     whole = any(np.isnan(picture).any() for _, picture in pictures)
     drawn: Any = None
     for axes in grid.flat:
@@ -274,7 +277,10 @@ def _masks(pictures: Sequence[tuple[str, np.ndarray]], title: str) -> Any:
             vmax=1.0 if whole else max(top, 1.0), interpolation="nearest",
         )
         axes.set_title(label, fontsize=SMALL)
-    bar = figure.colorbar(drawn, ax=list(grid.flat), shrink=0.7)
+    bar = figure.colorbar(
+        drawn, ax=list(grid.flat), shrink=0.7,
+        extend="neither" if whole else "max",
+    )
     bar.set_label(
         "share of channels kept" if whole else "kept, relative to the mean",
         fontsize=SMALL,

@@ -148,10 +148,10 @@ def labelled(runs: Sequence[Run]) -> list[Run]:
         for part, text in zip(parts, texts[name]):
             part.append(text if telling else f"{name} {text}")
     labels = [", ".join(part) for part in parts]
-    for told in ("label", "path"):
+    for name in ("label", "path"):
         labels = [
             label if label and labels.count(label) == 1
-            else ", ".join(filter(None, (label, getattr(run, told))))
+            else ", ".join(filter(None, (label, getattr(run, name))))
             for label, run in zip(labels, runs)
         ]
     return [
