@@ -60,9 +60,11 @@ def write(
         OSError: the folder cannot be written.
 
     Example:
-        >>> write(["no/such/run"])
-        Traceback (most recent call last):
-        ValueError: `RUN_DIR` must be the folder of a run. Received: ...
+        >>> from tf_lottery import run
+        >>> found = run(levels=1, train_steps=20, output_dir=folder,
+        ...             quiet=True)
+        >>> os.path.basename(write([found.run_dir], makers=()))
+        'index.html'
     """
     read = [run for run in runs if isinstance(run, Run)]
     given = [os.fspath(r) for r in runs if not isinstance(r, Run)]
