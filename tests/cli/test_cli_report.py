@@ -80,6 +80,6 @@ def test_a_run_ends_by_telling_where_its_page_is(whole):
     lines = whole.out.splitlines()
     assert f"Report:  {path}" in lines
     assert [line.split(":")[0] for line in lines[-5:]] == [
-        "Figure", "Verdict", "Results", "Tickets", "Report",
+        "Verdict", "Results", "Metrics", "Tickets", "Report",
     ]
     assert path.read_text().startswith("<!doctype html>")
