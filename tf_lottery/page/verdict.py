@@ -84,12 +84,10 @@ def verdict(runs: Sequence[Run]) -> Section:
             "Each run is judged against its own dense network. The runs are "
             "not tested against each other."
         )
-    elif judged:
+    elif judged and judged[0][1].primary:
         run, found = judged[0]
         # The headline stands above, as a word and a line.
-        texts.append(found.text().partition("\n")[2] or found.headline)
-        if found.levels:
-            texts.append(run.results.finding())
+        texts += [found.text().partition("\n")[2], run.results.finding()]
     rows = [
         (run.label, *_numbers(one)) for run, found in judged
         for one in found.levels if len(runs) == 1 or one.primary
