@@ -18,6 +18,7 @@ from tf_lottery.page.run import Run
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
+from tf_lottery.page.sections import SECTIONS
 from tf_lottery.report import write_table
 
 # What everything below a heading may be missing for.
@@ -80,10 +81,7 @@ def write(
         )
     target = os.path.join(read[0].path, "report") if folder is None else folder
     target = os.fspath(target)
-    if makers is None:
-        from tf_lottery.page import SECTIONS
-
-        makers = SECTIONS
+    makers = SECTIONS if makers is None else makers
     sections = [_made(maker, read) for maker in (verdict.verdict, *makers)]
     shown = [(title, part) for title, part in sections if part is not None]
     page = Page(
