@@ -16,7 +16,11 @@ from tf_lottery import analysis
 from tf_lottery import data
 from tf_lottery.methods import METHODS
 
-TARGETS = [name for name, method in METHODS.items() if not method.rounds]
+TARGETS = [
+    name
+    for name, method in METHODS.items()
+    if not (method.rounds or method.given)
+]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLAGS = (
     "--target_sparsity=0.8,0.95", "--train_steps=60it", "--eval_every=20it",

@@ -52,6 +52,12 @@ _LEAST = {
     "verdict_density": 0,
     "verdict_margin": 0,
 }
+# Of no use to tickets that were found elsewhere.
+FOUND_BY = (
+    "initial_weights", "criterion", "score_per_class", "target_sparsity",
+    "scope", "structure", "prune_rate", "conv_prune_rate",
+    "output_prune_rate", "rewind", "retrain",
+)
 # Controls for which the criterion chooses a mask again. A test holds them to
 # those of analysis, which this file does not load.
 _SCORED = ("inverted", "random_labels", "random_pixels")
@@ -163,7 +169,8 @@ def check(config: Any) -> None:
 def _check_method(config: Any) -> None:
     """What belongs to a method, and what does not."""
     method, targets = METHODS[config.method], config.target_sparsity or ()
-    without = [name for name, kind in METHODS.items() if not kind.rounds]
+    _check_given(config)
+    without = [k for k, m in METHODS.items() if not (m.rounds or m.given)]
     if method.rounds and targets:
         raise ValueError(
             "`target_sparsity` must be none for a method with rounds. "
@@ -171,7 +178,7 @@ def _check_method(config: Any) -> None:
             f"{','.join(map(str, targets))}. Use levels and prune_rate, or "
             f"one of {', '.join(without)}."
         )
-    if not method.rounds and not targets:
+    if config.method in without and not targets:
         raise ValueError(
             f"`target_sparsity` must be given for method {config.method}. "
             "Received: none. Write for example --target_sparsity=0.8,0.95."
@@ -208,6 +215,7 @@ def _check_method(config: Any) -> None:
             for name, kind in METHODS.items()
             if not (
                 kind.rounds
+                or kind.given
                 or kind.rewires
                 or kind.strong
                 or groups
@@ -229,6 +237,34 @@ def _check_method(config: Any) -> None:
             f"{config.retrain}. Use method imp or one_shot."
         )
     _check_strong(config)
+
+
+def _check_given(config: Any) -> None:
+    """What belongs to tickets that were found elsewhere."""
+    given = METHODS[config.method].given
+    if given == (config.ticket is None):
+        wanted = "given" if given else "left out"
+        raise ValueError(
+            f"`ticket` must be {wanted} for method {config.method}. Received: "
+            f"ticket={config.ticket}. It is transfer's, for example "
+            "--ticket=runs/NAME --dataset=mnist."
+        )
+    if not given:
+        return
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    # As they are resolved.
+    derived = {
+        "conv_prune_rate": config.prune_rate,
+        "output_prune_rate": config.prune_rate / 2,
+    }
+    for name in FOUND_BY:
+        value = getattr(config, name)
+        if value not in (defaults[name], derived.get(name)):
+            raise ValueError(
+                f"`{name}` must be left out for method transfer, whose "
+                f"tickets were found elsewhere. Received: {name}={value}. "
+                "Give it to the run that finds them."
+            )
 
 
 def _check_strong(config: Any) -> None:
@@ -290,7 +326,9 @@ def _check_scored(config: Any) -> None:
     """Controls that turn a criterion round need one that chooses once."""
     names = [name for name in config.branches if name in _SCORED]
     method = METHODS[config.method]
-    if names and (method.rounds or method.inside or method.strong):
+    if names and (
+        method.rounds or method.given or method.inside or method.strong
+    ):
         raise ValueError(
             f"`branches` must be without {', '.join(names)} for method "
             f"{config.method}, where no criterion chooses the mask at once. "

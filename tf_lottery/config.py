@@ -38,7 +38,9 @@ class Config:
     dataset: str = flag(
         "digits",
         "'digits' (embedded, 8x8 handwritten digits) or the name of any TFDS "
-        "image-classification data set, such as mnist or cifar10.",
+        "image-classification data set, such as mnist or cifar10; mnist:0-4 "
+        "has some of its classes, mnist:a and mnist:b are halves of its "
+        "training set.",
     )
     data_dir: str | None = flag(
         None, "TFDS data directory; TFDS's own default (TFDS_DATA_DIR) if "
@@ -67,6 +69,13 @@ class Config:
         None,
         "A ticket's folder whose rewind weights the network starts from "
         "instead of random ones.",
+    )
+    ticket: str | None = flag(
+        None,
+        "Tickets found elsewhere, to be trained on this data set by this "
+        "optimizer: a run directory (level by level, replicate by replicate; "
+        "--levels limits them), or a ticket's folder, which is level 1. With "
+        "it the default method is transfer.", later=True,
     )
     method: str = flag(
         "imp",
@@ -319,6 +328,8 @@ class Config:
 
     def __post_init__(self) -> None:
         read_fields(self)
+        if self.ticket is not None and self.method == Config.method:
+            object.__setattr__(self, "method", "transfer")
         check(self)
 
     def resolved(self) -> Config:
@@ -350,7 +361,8 @@ class Config:
     @property
     def last_level(self) -> int:
         """The last level: the number of rounds, or of target sparsities."""
-        if not METHODS[self.method].rounds:
+        method = METHODS[self.method]
+        if not (method.rounds or method.given):
             return len(self.target_sparsity or ())
         return 0 if self.method == "dense" else self.levels
 

@@ -54,7 +54,8 @@ class Experiment:
     def __init__(
         self, config: Config, progress: Any, stop_signals=train.stop_signals
     ):
-        self.config = config = config.resolved()
+        config, source = provenance.load_source(config.resolved())
+        self.config = config
         self._progress = progress
         self._stop_signals = stop_signals
         parallel.check_parallel(config.parallel)
@@ -84,7 +85,7 @@ class Experiment:
         search.check_dtypes(model)
         pruner = get_pruner(config.criterion)
         search.check_choice(model, pruner, config.structure)
-        self.identity = provenance.identify(config, dense, start)
+        self.identity = provenance.identify(config, dense, start, source)
         self.run_dir = os.path.join(
             config.output_dir, run_name(self.identity)
         )
@@ -109,6 +110,7 @@ class Experiment:
             search.pruning_rates(model, **config.rates),
             self.info.train_size,
             sum(int(v.size) for v in get_state(model).values()),
+            search.counts_of(model, source.ticket) if source else None,
         )
         self._trainer = LevelTrainer(
             self.plan,
@@ -118,11 +120,18 @@ class Experiment:
             self._store,
             self.record,
             strategy=self._strategy,
+            source=source,
             progress=progress,
             told=functools.partial(
                 provenance.provenance, self.identity, self.info
             ),
         )
+        self._notes = list(self.info.notes)
+        if source is not None:
+            provenance.check_transferred(self._store, self.finished(), source)
+            self._notes += provenance.source_notes(
+                source, model, self.plan.replicates
+            )
         name = os.path.basename(self.run_dir)
         self._workers.check_same([name, *map(str, self.plan.keys)])
 
@@ -165,7 +174,7 @@ class Experiment:
             f"images. {self.config.model}: {self.plan.mask.size:,} prunable "
             "weights."
         )
-        for note in info.notes:
+        for note in self._notes:
             say(note)
         if self._start and len(self.plan.replicates) > 1:
             say("All replicates start alike: they differ in data order only.")

@@ -26,6 +26,7 @@ from tf_lottery.results import tell_row
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets import TicketSource
 
 
 class LevelTrainer:
@@ -42,6 +43,7 @@ class LevelTrainer:
         store: the run directory.
         record: what is finished of it.
         strategy: where to train.
+        source: of tickets that were found elsewhere.
         progress: where to report.
         told: `told(replicate, branch)` returns what tickets say of how they
             were found.
@@ -61,6 +63,7 @@ class LevelTrainer:
         record: Record,
         *,
         strategy: tf.distribute.Strategy,
+        source: TicketSource | None = None,
         progress: Any,
         told: Callable[[int, str], dict[str, Any]],
     ):
@@ -73,6 +76,7 @@ class LevelTrainer:
         self._store = store
         self._record = record
         self._strategy = strategy
+        self._source = source
         self._progress = progress
         self._provenance = told
         self._build = functools.partial(
@@ -162,15 +166,29 @@ class LevelTrainer:
         else:
             made_from = self._store.load(parent)
             provenance.check_source(made_from, self.info)
+        train_it = functools.partial(self._train, key.replicate, MAIN)
+        how: dict[str, Any] = dict(
+            seed=self._seed(key.replicate),
+            config=self._provenance(key.replicate, MAIN),
+        )
+        if self._source is not None:
+            return search.transfer_tickets(
+                self._model,
+                train_it,
+                functools.partial(self._source.ticket, key.replicate),
+                levels=[key.level],
+                dense=made_from,
+                origin=functools.partial(self._source.origin, key.replicate),
+                **how,
+            )
         return assembly.make_search(
             self.plan,
             self._model,
-            functools.partial(self._train, key.replicate, MAIN),
+            train_it,
             key.level,
             made_from,
             lambda: self._scorer,
-            seed=self._seed(key.replicate),
-            config=self._provenance(key.replicate, MAIN),
+            **how,
             **self._scored_by(key.replicate),
         )
 

@@ -26,6 +26,7 @@ class Method:
         rewires: the mask is random at first; weights are dropped and grown.
         mask_by: one of `MASK_BY`, or `"any"`; None where the ticket is
             trained.
+        given: its tickets were found elsewhere; each is trained as it is.
     """
 
     help: str
@@ -34,6 +35,7 @@ class Method:
     inside: bool = False
     rewires: bool = False
     mask_by: str | None = None
+    given: bool = False
 
     @property
     def strong(self) -> bool:
@@ -104,6 +106,11 @@ METHODS = {
         "initial value, then masked as --mask_by says, and not trained",
         trains_dense=True,
         mask_by="any",
+    ),
+    "transfer": Method(
+        "the tickets of --ticket, found on other data or by another "
+        "optimizer, are trained as they are",
+        given=True,
     ),
     "dense": Method("the whole network only", rounds=True, trains_dense=True),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 
 from tf_lottery.analysis import REWOUND
@@ -32,6 +33,7 @@ class Plan:
         rates: what a round removes.
         train_size: number of training examples.
         state_size: number of values in a model's state, for the disk.
+        given: `(replicate, level) -> counts`, of tickets found elsewhere.
 
     Raises:
         ValueError: a level empties a kernel, the rewind point is not before
@@ -43,6 +45,7 @@ class Plan:
     rates: PruningRates
     train_size: int
     state_size: int
+    given: Callable[[int, int], dict[str, int]] | None = None
 
     def __post_init__(self) -> None:
         if self.config.batch_size > self.train_size:
@@ -167,12 +170,16 @@ class Plan:
     def kept(self) -> Sequence[dict[str, int] | int]:
         """Returns the counts of every level, exact but for whole blocks.
 
+        Of tickets found elsewhere they are exact where replicates agree.
+
         Of blocks and channels it is the most that may be kept.
         """
         config = self.config
         if self._method.rounds:
             return self.rates.plan(self.mask, config.levels, config.collapse)
         before = self.mask.kept_by_path
+        if self.given is not None:
+            return list(map(self._given_counts, range(config.levels + 1)))
         counts: list[dict[str, int] | int] = [before]
         for level, sparsity in enumerate(config.target_sparsity or (), 1):
             after = target_counts(
@@ -184,6 +191,13 @@ class Plan:
                 check_emptied(after, before, level)
             counts.append(after)
         return counts
+
+    def _given_counts(self, level: int) -> dict[str, int] | int:
+        """Of kernels where replicates agree; else the most that one keeps."""
+        found = [self.given(n, level) for n in self.replicates if self.given]
+        if all(counts == found[0] for counts in found):
+            return found[0]
+        return max(sum(counts.values()) for counts in found)
 
     @property
     def _method(self) -> Method:
@@ -229,6 +243,8 @@ class Plan:
     def _structure_text(self) -> str:
         """Why a ticket may keep fewer weights than planned."""
         structure = self.config.structure
+        if self.given and any(isinstance(n, int) for n in self.kept()):
+            return "\nReplicates differ: no one keeps more than these weights."
         if structure is None or group_shape(structure):
             return ""
         if structure == "channel":

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from tf_lottery import data
+from tf_lottery import search
 from tf_lottery.config import Config
 from tf_lottery.fingerprint import identity
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets import TicketSource
+from tf_lottery.tickets import read_source
 
 
 def identify(
-    config: Config, dense: keras.Model, start: Ticket | None
+    config: Config,
+    dense: keras.Model,
+    start: Ticket | None,
+    source: TicketSource | None = None,
 ) -> dict[str, Any]:
     """Returns what identifies an experiment: the values of config.json.
 
@@ -26,10 +36,13 @@ def identify(
         config: resolved.
         dense: the network.
         start: the ticket of `initial_weights`.
+        source: the tickets of `ticket`.
     """
     inputs = {}
     if start is not None:
         inputs["initial_weights"] = start.digest()
+    if source is not None:
+        inputs["ticket"] = source.digest
     if ":" in config.model:
         text = dense.to_json()
         inputs["model"] = hashlib.sha256(text.encode()).hexdigest()
@@ -100,3 +113,83 @@ def load_start(config: Config) -> Ticket | None:
             f"level {ticket.level}. Take level_00/ticket of that run."
         )
     return ticket
+
+
+def load_source(config: Config) -> tuple[Config, TicketSource | None]:
+    """Returns where transferred tickets come from, and how many levels.
+
+    Args:
+        config: resolved; names it, or none.
+
+    Returns:
+        The configuration with no more levels than there are, and the source.
+
+    Raises:
+        ValueError: it is none, or has fewer levels than were asked for.
+    """
+    if config.ticket is None:
+        return config, None
+    source = read_source(config.ticket)
+    if source.levels < config.levels != Config.levels:
+        raise ValueError(
+            f"`levels` must be at most {source.levels}, the levels of the "
+            f"ticket. Received: levels={config.levels}, ticket="
+            f"{config.ticket!r}. Leave it out for all, or ask for fewer."
+        )
+    levels = min(config.levels, source.levels)
+    return dataclasses.replace(config, levels=levels), source
+
+
+def check_transferred(
+    store: RunDirectory, keys: Iterable[Key], source: TicketSource
+) -> None:
+    """Checks that the source still has the tickets that a run began with.
+
+    Args:
+        store: the target's run directory.
+        keys: its finished trainings.
+        source: of its tickets.
+
+    Raises:
+        ValueError: one of them is another by now.
+    """
+    for key in keys:
+        if key.branch != "main":
+            continue
+        before = store.load(key).config.get("transferred_from")
+        if before != source.origin(key.replicate, key.level):
+            raise ValueError(
+                "`ticket` must hold the tickets that the run began with. "
+                f"Received: ticket={source.path!r}, whose replicate "
+                f"{key.replicate} level {key.level} is another by now. Choose "
+                "another output_dir, or restore it."
+            )
+
+
+def source_notes(
+    source: TicketSource, model: keras.Model, replicates: list[int]
+) -> list[str]:
+    """Returns what a user must be told of transferred tickets, in lines.
+
+    Args:
+        source: where they come from.
+        model: masked, that they are put on.
+        replicates: of the target.
+    """
+    told = ", ".join(f"{k} {v}" for k, v in source.told.items())
+    notes = [f"Tickets: {source.path} ({told})."]
+    if source.run is None:
+        notes.append(
+            "Level 0 has the ticket's weights, and fresh ones where it keeps "
+            "none."
+        )
+        if len(replicates) > 1:
+            notes.append("All replicates start from this one ticket.")
+    ticket = source.ticket(replicates[0], 1 if source.run is None else 0)
+    new = search.replaced_paths(model, ticket) if ticket else []
+    if new:
+        notes.append(
+            f"New for these classes: {', '.join(new)}, with fresh weights and "
+            "a random mask of the ticket's density."
+        )
+    return notes

@@ -35,7 +35,8 @@ def with_search_costs(
     mask: under a method with rounds the levels 0 to L - 1, under one that
     prunes the trained network level 0, otherwise none. So a control costs
     what the ticket of its level costs, but for its own training; where the
-    mask is only known at the end of the ticket's training, that one too.
+    mask is only known at the end of the ticket's training, that one too. Of
+    tickets that were found elsewhere it is not known.
 
     `break_even_examples = ceil((S - D) / (f - e))`: after so many inferences
     the search has paid. S is `search_effective_flops`, D the training FLOPs
@@ -75,6 +76,9 @@ def with_search_costs(
         sums = {
             name: _total([*before, row], part) for name, part in _SUMS.items()
         }
+        if kind.given and level > 0:
+            # Paid where the ticket was found, on other data.
+            sums = dict.fromkeys(sums)
         sums[_BREAK_EVEN] = None
         if level > 0:
             first = main.get((replicate, 0), {})

@@ -39,7 +39,7 @@ def facts() -> Facts:
     )
 
 
-def arrays() -> tuple[np.ndarray, ...]:
+def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns the digits as arrays, with a test set that never changes.
 
     The test set is the first 360 entries of one fixed permutation, kept in
@@ -64,3 +64,14 @@ def arrays() -> tuple[np.ndarray, ...]:
     test = np.sort(order[:TEST_SIZE])
     train = np.sort(order[TEST_SIZE:])
     return x[train], y[train], x[test], y[test]
+
+
+def labels() -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of the training and of the test images.
+
+    Example:
+        >>> [len(y) for y in labels()]
+        [1437, 360]
+    """
+    _, train, _, test = arrays()
+    return train, test

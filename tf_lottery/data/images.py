@@ -12,6 +12,7 @@ from tf_lottery.data import digits
 from tf_lottery.data import split
 from tf_lottery.data import tfds_source
 from tf_lottery.data.facts import Facts
+from tf_lottery.data.parts import split_name
 from tf_lottery.paths import is_remote
 
 
@@ -105,7 +106,9 @@ def describe(
 
     Args:
         name: "digits", or a TFDS name with an optional configuration and
-            version, such as "mnist", "emnist/letters" or "cifar10:3.0.2".
+            version, such as "mnist", "emnist/letters" or "cifar10:3.0.2";
+            ":a" or ":b" after it means a half, ":0-4" some classes, for which
+            labels are read.
         data_dir: TFDS data directory; None is TFDS's own default (the
             variable TFDS_DATA_DIR if it is set).
         validation_size: examples to carve from train. The default of 5000
@@ -168,10 +171,12 @@ def load(
     split.check_sizes(validation_size, split_seed)
     facts = _facts(name, data_dir)
     info = _info(name, facts, validation_size)
-    if name == "digits":
-        x, y, x_test, y_test = digits.arrays()
+    whole, part = split_name(name)
+    if whole == "digits":
+        arrays = digits.arrays()
     else:
-        x, y, x_test, y_test = tfds_source.arrays(name, data_dir)
+        arrays = tfds_source.arrays(whole, data_dir)
+    x, y, x_test, y_test = part.take(arrays) if part else arrays
     _check_labels(name, np.concatenate([y, y_test]), info.num_classes)
     carved = 0 if facts.test_size is not None else info.test_size
     train, validation, test = split.carve(
@@ -204,9 +209,14 @@ def _facts(name: str, data_dir: str | None) -> Facts:
                 f"data_dir={str(data_dir)!r}. Create it, or leave it out to "
                 "use TFDS's default."
             )
-    if name == "digits":
-        return digits.facts()
-    return tfds_source.facts(name, data_dir)
+    whole, part = split_name(name)
+    if whole == "digits":
+        facts = digits.facts()
+        return part.facts(facts, digits.labels) if part else facts
+    facts = tfds_source.facts(whole, data_dir)
+    if part is None:
+        return facts
+    return part.facts(facts, lambda: tfds_source.labels(whole, data_dir))
 
 
 def _info(name: str, facts: Facts, validation_size: int) -> DataInfo:

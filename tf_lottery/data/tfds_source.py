@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import logging
 import math
 import socket
@@ -81,7 +82,9 @@ def facts(name: str, data_dir: str | None) -> Facts:
     )
 
 
-def arrays(name: str, data_dir: str | None) -> tuple[np.ndarray, ...]:
+def arrays(
+    name: str, data_dir: str | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns whole splits of a TFDS set as arrays, in a fixed order.
 
     Args:
@@ -105,14 +108,40 @@ def arrays(name: str, data_dir: str | None) -> tuple[np.ndarray, ...]:
     test = _test_split(builder.info.splits)
     if test is None:
         return x, y, x[:0], y[:0]
-    return x, y, *_read(builder, test)
+    x_test, y_test = _read(builder, test)
+    return x, y, x_test, y_test
+
+
+@functools.lru_cache(maxsize=8)
+def labels(
+    name: str, data_dir: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of whole splits, without decoding an image.
+
+    Args:
+        name: as in `facts`.
+        data_dir: as in `facts`.
+
+    Returns:
+        `(y_train, y_test)`, int32, as `arrays` has them.
+
+    Example:
+        >>> len(labels("mnist", None)[0])  # doctest: +SKIP
+        60000
+    """
+    builder = _open(name, data_dir)
+    test = _test_split(builder.info.splits)
+    (train,) = _read(builder, "train", ("label",))
+    return train, _read(builder, test, ("label",))[0] if test else train[:0]
 
 
 def _test_split(splits: Any) -> str | None:
     return next((key for key in ("test", "validation") if key in splits), None)
 
 
-def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    builder: Any, split: str, names: tuple[str, ...] = ("image", "label")
+) -> tuple[np.ndarray, ...]:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -125,13 +154,12 @@ def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
             batch_size=-1,
             shuffle_files=False,
             read_config=config,
-            decoders=tfds.decode.PartialDecoding(
-                {"image": True, "label": True}
-            ),
+            decoders=tfds.decode.PartialDecoding(dict.fromkeys(names, True)),
         )
-        return (
-            batch["image"].numpy(),
-            batch["label"].numpy().astype(np.int32),
+        types = {"image": np.uint8, "label": np.int32}
+        return tuple(
+            batch[name].numpy().astype(types[name], copy=False)
+            for name in names
         )
 
 

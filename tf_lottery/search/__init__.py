@@ -22,6 +22,9 @@ from tf_lottery.search.strong import check_strong
 from tf_lottery.search.strong import rescaled
 from tf_lottery.search.targets import find_at_sparsities
 from tf_lottery.search.targets import scoring_context
+from tf_lottery.search.transfer import counts_of
+from tf_lottery.search.transfer import replaced_paths
+from tf_lottery.search.transfer import transfer_tickets
 
 __all__ = [
     "EarlyBird",
@@ -36,6 +39,7 @@ __all__ = [
     "check_epsilon",
     "check_strong",
     "check_search",
+    "counts_of",
     "find_at_sparsities",
     "find_tickets",
     "level_seed",
@@ -43,7 +47,9 @@ __all__ = [
     "prune_level",
     "prune_to",
     "pruning_rates",
+    "replaced_paths",
     "rescaled",
     "scoring_context",
+    "transfer_tickets",
     "within_epsilon",
 ]

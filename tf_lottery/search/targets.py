@@ -148,8 +148,8 @@ def find_at_sparsities(
         arXiv:1710.01878 (gradual); Evci et al., 2020, arXiv:1911.11134 (set,
         rigl); You et al., 2020, arXiv:1909.11957 (early_bird).
     """
-    if method not in METHODS or METHODS[method].rounds:
-        known = [name for name, kind in METHODS.items() if not kind.rounds]
+    known = [k for k, m in METHODS.items() if not (m.rounds or m.given)]
+    if method not in known:
         raise ValueError(
             f"`method` must be one of {', '.join(known)}. Received: "
             f"method={method!r}. find_tickets prunes in rounds."

@@ -3,6 +3,8 @@
 from tf_lottery.tickets.mask_file import load_mask
 from tf_lottery.tickets.mask_file import read_mask
 from tf_lottery.tickets.shared import SharedDirectory
+from tf_lottery.tickets.source import TicketSource
+from tf_lottery.tickets.source import read_source
 from tf_lottery.tickets.store import Key
 from tf_lottery.tickets.store import RunDirectory
 from tf_lottery.tickets.ticket import Ticket
@@ -13,7 +15,9 @@ __all__ = [
     "RunDirectory",
     "SharedDirectory",
     "Ticket",
+    "TicketSource",
     "load_mask",
     "read_mask",
+    "read_source",
     "verify_files",
 ]
