@@ -38,6 +38,7 @@ _PUBLIC = {
     "register": "tf_lottery.pruners",
     "register_layer": "tf_lottery.layers",
     "run": "tf_lottery.sweep",
+    "run_transfer": "tf_lottery.transfers",
     "scores": "tf_lottery.pruners",
     "set_mask": "tf_lottery.layers",
     "strip_masks": "tf_lottery.layers",

@@ -235,16 +235,20 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
 
     Raises:
         ValueError: there is no results.csv or it cannot be read; the folder
-            is that of several values of epsilon.
+            is that of several values of epsilon, or of a matrix of transfer.
     """
     path = os.path.join(os.fspath(run_dir), "results.csv")
-    over_all = os.path.join(os.fspath(run_dir), "perturbation.csv")
-    if is_file(over_all):
-        raise ValueError(
-            "`run_dir` must be the folder of one experiment. Received: "
-            f"run_dir={os.fspath(run_dir)}, of several values of epsilon. "
-            f"Read {over_all}, or give the run directory of one of them."
-        )
+    for name, several in (
+        ("perturbation.csv", "values of epsilon"),
+        ("transfer.csv", "runs of tickets"),
+    ):
+        over_all = os.path.join(os.fspath(run_dir), name)
+        if is_file(over_all):
+            raise ValueError(
+                "`run_dir` must be the folder of one experiment. Received: "
+                f"run_dir={os.fspath(run_dir)}, of several {several}. Read "
+                f"{over_all}, or give the run directory of one of them."
+            )
     rows = report.read_results(path)
     with open_read(os.path.join(run_dir, "config.json")) as file:
         values = json.load(file)

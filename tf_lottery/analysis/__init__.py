@@ -43,6 +43,9 @@ from tf_lottery.analysis.speed import measure_speed
 from tf_lottery.analysis.spread import Spread
 from tf_lottery.analysis.units import Degrees
 from tf_lottery.analysis.units import unit_degrees
+from tf_lottery.analysis.transfer import TRANSFER_COLUMNS
+from tf_lottery.analysis.transfer import corrected_cells
+from tf_lottery.analysis.transfer import transfer_cell
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
 from tf_lottery.analysis.verdict import VERDICT_COLUMNS
@@ -76,6 +79,7 @@ __all__ = [
     "Signs",
     "Speed",
     "Spread",
+    "TRANSFER_COLUMNS",
     "VERDICT_COLUMNS",
     "Verdict",
     "accuracy_differences",
@@ -83,6 +87,7 @@ __all__ = [
     "bimodality",
     "check_controls",
     "compare_movement",
+    "corrected_cells",
     "count_signs",
     "describe_values",
     "displacement",
@@ -97,6 +102,7 @@ __all__ = [
     "permuted",
     "smallest_step",
     "training_flops",
+    "transfer_cell",
     "unit_degrees",
     "value_edges",
     "with_search_costs",

@@ -32,6 +32,11 @@ from tf_lottery.report.subset_sum import (
 from tf_lottery.report.summary import density_percent, summarize
 from tf_lottery.report.tables import text_table
 from tf_lottery.report.tensorboard import log_kernels, require_tensorboard
+from tf_lottery.report.transfer import (
+    transfer_figure,
+    transfer_finding,
+    transfer_table,
+)
 
 __all__ = [
     "COLUMNS",
@@ -57,6 +62,9 @@ __all__ = [
     "summarize",
     "text_table",
     "tidy_metrics",
+    "transfer_figure",
+    "transfer_finding",
+    "transfer_table",
     "weights_axis",
     "write_metrics",
     "write_points",

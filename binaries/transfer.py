@@ -1,0 +1,2 @@
+from tf_lottery.cli.transfer import main
+raise SystemExit(main())

@@ -1,0 +1,187 @@
+"""The matrix of transferred tickets: table, sentence and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tf_lottery.report.summary import density_percent, mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_Cells = Sequence[Mapping[str, Any]]
+_FONT_SIZE = 10
+# Okabe-Ito: below and above random tickets. Each cell has its number too.
+_BELOW, _ABOVE = "#D55E00", "#0072B2"
+_ALPHA = 0.05
+
+
+def transfer_table(cells: _Cells) -> str:
+    """Returns ticket - random ticket in percentage points, as text.
+
+    Args:
+        cells: dicts with the names of `TRANSFER_COLUMNS`; sources are down,
+            targets across. `*` marks what is shown to be above 0.
+
+    Example:
+        >>> cells = [{"source": s, "target": t, "own": s == t, "level": 1,
+        ...     "density": 0.2, "replicates": 2, "difference": d,
+        ...     "lower": d - 0.01, "upper": d + 0.01, "p_above": p}
+        ...     for s, t, d, p in [("a", "a", 0.03, 0.01),
+        ...                        ("a", "b", 0.005, 0.3)]]
+        >>> print(transfer_table(cells))
+        found on | trained on  a                        b
+        a                      [+3.00* (+2.00, +4.00)]  +0.50 (-0.50, +1.50)
+        In brackets a run's own tickets, not transferred. In parentheses ...
+    """
+    if not cells:
+        return "Nothing finished yet."
+    sources, targets, grid = _grid(cells)
+    lines = [["found on | trained on", *targets]]
+    for source in sources:
+        line = [source]
+        for target in targets:
+            cell = grid.get((source, target))
+            text = " ".join(_number(cell)) if cell else ""
+            line.append(f"[{text}]" if cell and cell["own"] else text)
+        lines.append(line)
+    return (
+        f"{_left(lines)}\n"
+        "In brackets a run's own tickets, not transferred. In parentheses "
+        "one-sided 95 % bounds. *: above 0,\nof transferred tickets after "
+        "Holm's correction for their number."
+    )
+
+
+def transfer_finding(cells: _Cells) -> str:
+    """Returns in words whether transferred tickets beat random ones.
+
+    Args:
+        cells: as of `transfer_table`.
+    """
+    moved = [cell for cell in cells if not cell["own"]]
+    if not moved:
+        return "Nothing has been transferred yet."
+    above = sum(cell["difference"] > 0 for cell in moved)
+    shown = sum(_shown(cell) for cell in moved)
+    text = (
+        f"Of {len(moved)} transferred tickets {above} "
+        f"{'is' if above == 1 else 'are'} above random tickets of equal layer "
+        f"counts by the mean, {shown} of them shown to be; on average by "
+        f"{100 * mean([cell['difference'] for cell in moved]):+.2f} pp"
+    )
+    own = [cell["difference"] for cell in cells if cell["own"]]
+    if own:
+        text += f", where the tickets were found by {100 * mean(own):+.2f} pp"
+    text += ". "
+    if all(cell["p_above"] is None for cell in moved):
+        text += "Replicates are too few to show anything. "
+    if above == len(moved):
+        return f"{text}Morcos et al. (2019) found them above too."
+    return f"{text}Morcos et al. (2019) found them above."
+
+
+def transfer_figure(cells: _Cells, *, title: str) -> Figure:
+    """Draws the matrix: ticket - random ticket, sources down, targets across.
+
+    Each cell has its number with its bounds, and a star where it is shown to
+    be above 0; a run's own tickets, not transferred, have a frame.
+
+    Args:
+        cells: as of `transfer_table`, at least one.
+        title: above it.
+
+    Returns:
+        A figure that belongs to no pyplot state, for `save_figure`.
+
+    Reference:
+        Morcos et al., 2019, arXiv:1906.02773, figures 4 to 7, has the same
+        comparisons as curves.
+    """
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    sources, targets, grid = _grid(cells)
+    values = np.full((len(sources), len(targets)), np.nan)
+    for (source, target), cell in grid.items():
+        place = sources.index(source), targets.index(target)
+        values[place] = 100 * cell["difference"]
+    # One step of accuracy is no colour: at least a percentage point.
+    far = max(1.0, float(np.nanmax(np.abs(values))))
+    figure = Figure(
+        figsize=(2.8 + 1.35 * len(targets), 1.9 + 0.95 * len(sources)),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    colors = LinearSegmentedColormap.from_list(
+        "transfer", [_BELOW, "#FFFFFF", _ABOVE]
+    )
+    image = axes.imshow(
+        values, cmap=colors, vmin=-far, vmax=far, aspect="auto"
+    )
+    for (source, target), cell in grid.items():
+        row, column = sources.index(source), targets.index(target)
+        dark = abs(values[row, column]) > 0.6 * far
+        axes.text(
+            column, row, "\n".join(_number(cell)), ha="center", va="center",
+            fontsize=_FONT_SIZE, color="white" if dark else "black",
+        )
+        if cell["own"]:
+            axes.add_patch(Rectangle(
+                (column - 0.47, row - 0.47), 0.94, 0.94, fill=False,
+                edgecolor="black", linewidth=2, gid="own",
+            ))
+    axes.set_xticks(range(len(targets)), targets, fontsize=_FONT_SIZE)
+    axes.set_yticks(range(len(sources)), sources, fontsize=_FONT_SIZE)
+    if max(map(len, targets)) > 12:
+        axes.tick_params(axis="x", rotation=30)
+    axes.set_xlabel("trained on", fontsize=_FONT_SIZE)
+    axes.set_ylabel("ticket found on", fontsize=_FONT_SIZE)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label("ticket - random ticket (pp)", fontsize=_FONT_SIZE)
+    axes.set_title(
+        f"{title}\n{_where(cells)}\nframe: own tickets, not transferred; "
+        "*: above 0",
+        fontsize=_FONT_SIZE,
+    )
+    return figure
+
+
+def _where(cells: _Cells) -> str:
+    densities = sorted({density_percent(cell["density"]) for cell in cells})
+    counts = sorted({cell["replicates"] for cell in cells})
+    return (
+        f"{' or '.join(densities)} % of the weights, "
+        f"{' or '.join(map(str, counts))} replicate(s)"
+    )
+
+
+def _number(cell: Mapping[str, Any]) -> list[str]:
+    star = "*" if _shown(cell) else ""
+    parts = [f"{100 * cell['difference']:+.2f}{star}"]
+    if cell["lower"] is not None:
+        low, high = 100 * cell["lower"], 100 * cell["upper"]
+        parts.append(f"({low:+.2f}, {high:+.2f})")
+    return parts
+
+
+def _shown(cell: Mapping[str, Any]) -> bool:
+    return cell["p_above"] is not None and cell["p_above"] <= _ALPHA
+
+
+def _grid(cells: _Cells) -> tuple[list[str], list[str], dict]:
+    sources = list(dict.fromkeys(cell["source"] for cell in cells))
+    targets = list(dict.fromkeys(cell["target"] for cell in cells))
+    return sources, targets, {(c["source"], c["target"]): c for c in cells}
+
+
+def _left(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip()
+        for line in lines
+    )
