@@ -33,7 +33,9 @@ def transfer_table(cells: _Cells) -> str:
         >>> print(transfer_table(cells))
         found on | trained on  a                        b
         a                      [+3.00* (+2.00, +4.00)]  +0.50 (-0.50, +1.50)
-        In brackets a run's own tickets, not transferred. In parentheses ...
+        In brackets a run's own tickets, not transferred. In parentheses
+        one-sided 95 % bounds. *: above 0, of transferred tickets after
+        Holm's correction for their number.
     """
     if not cells:
         return "Nothing finished yet."
@@ -48,8 +50,8 @@ def transfer_table(cells: _Cells) -> str:
         lines.append(line)
     return (
         f"{_left(lines)}\n"
-        "In brackets a run's own tickets, not transferred. In parentheses "
-        "one-sided 95 % bounds. *: above 0,\nof transferred tickets after "
+        "In brackets a run's own tickets, not transferred. In parentheses\n"
+        "one-sided 95 % bounds. *: above 0, of transferred tickets after\n"
         "Holm's correction for their number."
     )
 
@@ -77,9 +79,7 @@ def transfer_finding(cells: _Cells) -> str:
     text += ". "
     if all(cell["p_above"] is None for cell in moved):
         text += "Replicates are too few to show anything. "
-    if above == len(moved):
-        return f"{text}Morcos et al. (2019) found them above too."
-    return f"{text}Morcos et al. (2019) found them above."
+    return f"{text}Morcos et al. (2019) found transferred tickets above."
 
 
 def transfer_figure(cells: _Cells, *, title: str) -> Figure:
@@ -124,7 +124,8 @@ def transfer_figure(cells: _Cells, *, title: str) -> Figure:
     )
     for (source, target), cell in grid.items():
         row, column = sources.index(source), targets.index(target)
-        dark = abs(values[row, column]) > 0.6 * far
+        # Black reads better on all of the colours but the darkest blue.
+        dark = values[row, column] > 0.9 * far
         axes.text(
             column, row, "\n".join(_number(cell)), ha="center", va="center",
             fontsize=_FONT_SIZE, color="white" if dark else "black",
@@ -152,12 +153,19 @@ def transfer_figure(cells: _Cells, *, title: str) -> Figure:
 
 
 def _where(cells: _Cells) -> str:
-    densities = sorted({density_percent(cell["density"]) for cell in cells})
-    counts = sorted({cell["replicates"] for cell in cells})
+    densities = [
+        density_percent(n) for n in sorted(c["density"] for c in cells)
+    ]
+    counts = sorted(cell["replicates"] for cell in cells)
     return (
-        f"{' or '.join(densities)} % of the weights, "
-        f"{' or '.join(map(str, counts))} replicate(s)"
+        f"{_span(densities)} % of the weights, "
+        f"{_span(counts)} replicate(s)"
     )
+
+
+def _span(values: Sequence[Any]) -> str:
+    first, last = values[0], values[-1]
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _number(cell: Mapping[str, Any]) -> list[str]:

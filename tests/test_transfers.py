@@ -1,0 +1,219 @@
+"""Tickets trained on other data: one run, and a matrix from one command."""
+
+import csv
+import json
+import shutil
+import types
+
+import numpy as np
+import pytest
+
+import tf_lottery as tfl
+from tf_lottery.cli.transfer import main
+from tf_lottery.config import Config
+
+FLAGS = (
+    "--levels=1", "--train_steps=20it", "--eval_every=10it", "--jit=off",
+    "--replicates=2",
+)
+TICKET = "replicate_0/main/level_01/ticket"
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory):
+    """`matrix(*flags)` runs the command in one folder of this module."""
+    folder = tmp_path_factory.mktemp("matrix")
+
+    def run(capfd, *flags):
+        capfd.readouterr()
+        status = main([
+            "transfer.py", "--datasets=digits:0-4,digits", *FLAGS,
+            f"--output_dir={folder}", *flags,
+        ])
+        return types.SimpleNamespace(
+            status=status, **capfd.readouterr()._asdict()
+        )
+
+    run.folder = folder
+    return run
+
+
+def runs_of(folder):
+    """`{(dataset, method): run directory}`"""
+    found = {}
+    for path in folder.glob("*/config.json"):
+        values = json.loads(path.read_text())
+        found[values["dataset"], values["method"]] = path.parent
+    return found
+
+
+def test_a_matrix_from_one_command(matrix, capfd):
+    plan = matrix(capfd, "--plan")
+    assert plan.status == 0, plan.err
+    assert "digits:0-4 -> digits: 6 trainings of tickets that are not" in (
+        plan.out
+    )
+    assert not list(matrix.folder.iterdir())
+    done = matrix(capfd)
+    assert done.status == 0, done.err
+    assert "digits -> digits:0-4 (4 of 4)" in done.err
+    assert "New for these classes: output/bias, output/kernel" in done.err
+    assert "Of 2 transferred tickets" in done.out
+    (table,) = matrix.folder.glob("*/transfer.csv")
+    with open(table, newline="") as file:
+        cells = list(csv.DictReader(file))
+    names = ["digits:0-4", "digits"]
+    assert [(c["source"], c["target"]) for c in cells] == [
+        (a, b) for a in names for b in names
+    ]
+    assert [c["own"] for c in cells] == ["True", "False", "False", "True"]
+    for cell in cells:
+        rows = {
+            (r["branch"], r["replicate"]): r["test_accuracy"]
+            for r in tfl.load_results(cell["run_dir"]).rows if r["level"] == 1
+        }
+        differences = [
+            rows["main", n] - rows["random_mask", n] for n in (0, 1)
+        ]
+        assert float(cell["difference"]) == pytest.approx(np.mean(differences))
+    assert (table.parent / "report" / "transfer.png").stat().st_size > 1e4
+    with pytest.raises(ValueError, match="of several runs of tickets"):
+        tfl.load_results(table.parent)
+    plan = matrix(capfd, "--plan")
+    assert plan.out.count("6 finished training(s) would be reused; 0") == 4
+
+
+def test_a_transferred_ticket_says_where_it_is_from(matrix):
+    runs = runs_of(matrix.folder)
+    source, target = runs["digits:0-4", "imp"], runs["digits", "transfer"]
+    before = tfl.Ticket.load(source / TICKET)
+    ticket = tfl.Ticket.load(target / TICKET)
+    origin = dict(ticket.config["transferred_from"])
+    assert len(origin.pop("sha256")) == 64
+    assert origin == {
+        "dataset": "digits:0-4", "model": "lenet_300_100", "method": "imp",
+        "optimizer": "adam", "seed": 0, "replicate": 0, "level": 1,
+    }
+    for path, keep in ticket.mask.items():
+        if path == "output/kernel":
+            # 500 weights of which 450 are kept, and 1,000.
+            assert keep.shape == (100, 10) and keep.sum() == 900
+        else:
+            assert np.array_equal(keep, before.mask[path])
+            assert np.array_equal(ticket.rewind[path], before.rewind[path])
+    dense = tfl.Ticket.load(target / TICKET.replace("01", "00"))
+    kept = np.where(
+        ticket.mask["output/kernel"], dense.rewind["output/kernel"], 0
+    )
+    assert np.array_equal(ticket.rewind["output/kernel"], kept)
+    # What the search cost is not known there.
+    rows = tfl.load_results(target).rows
+    assert {r["search_steps"] for r in rows if r["level"] == 1} == {None}
+
+
+def test_where_the_source_lies_does_not_matter_but_what_it_is(
+    matrix, command, tmp_path
+):
+    runs = runs_of(matrix.folder)
+    moved = tmp_path / "moved"
+    shutil.copytree(runs["digits:0-4", "imp"], moved)
+    flags = [*FLAGS, f"--ticket={moved}", f"--output_dir={matrix.folder}"]
+    plan = command(*flags, "--branches=random_mask", "--plan")
+    assert "6 finished training(s) would be reused" in plan.out, plan.err
+    shutil.rmtree(moved / TICKET)
+    shutil.copytree(moved / TICKET.replace("replicate_0", "replicate_1"),
+                    moved / TICKET)
+    other = command(*flags, "--plan")
+    assert "whose replicate 0 level 1 is another by now" in other.err
+    shutil.rmtree(moved / TICKET)
+    gone = command(*flags, "--plan")
+    assert gone.status == 1 and "has no replicate 0 level 1" in gone.err
+    few = command(*flags, "--levels=0", "--plan")
+    assert few.status == 0 and "2 trainings in 2 rep" in few.out
+
+
+def test_one_ticket_is_level_1(matrix, command, tmp_path):
+    runs = runs_of(matrix.folder)
+    done = command(
+        *FLAGS[1:], "--dataset=digits:5-9", "--optimizer=sgd",
+        f"--ticket={runs['digits:0-4', 'imp'] / TICKET}",
+        f"--output_dir={tmp_path}",
+    )
+    assert done.status == 0, done.err
+    assert "All replicates start from this one ticket" in done.err
+    assert "New for these classes" not in done.err
+    (run,) = tmp_path.iterdir()
+    source = tfl.Ticket.load(runs["digits:0-4", "imp"] / TICKET)
+    for n in (0, 1):
+        path = run / TICKET.replace("replicate_0", f"replicate_{n}")
+        assert tfl.Ticket.load(path).digest() == source.digest()
+    assert len(tfl.load_results(run).rows) == 4
+    many = command(
+        "--levels=2", f"--ticket={runs['digits:0-4', 'imp'] / TICKET}",
+        f"--output_dir={tmp_path}",
+    )
+    assert "`levels` must be at most 1" in many.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--datasets=digits"], "at least two different settings"),
+        (["--datasets=digits,digits"], "at least two different settings"),
+        (["--optimizers=sgd:fast,adam"], "names with a learning rate"),
+        (["--optimizers=sgd,nothing"], "`optimizer` must be"),
+        (["--datasets=digits:0-4,digits:5-12"], "of the classes 0 to 9"),
+        (["--method=dense"], "`method` must be one of imp, one_shot"),
+        (["--ticket=somewhere"], "and leave ticket out"),
+        (["--levels=0"], "`levels` must be at least 1"),
+    ],
+)
+def test_all_is_checked_before_one_is_trained(flags, text, capfd, tmp_path):
+    status = main([
+        "transfer.py", *flags, f"--output_dir={tmp_path}", *FLAGS[1:],
+    ])
+    assert status == 1 and text in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help(capfd):
+    assert main(["transfer.py", "--help"]) == 0
+    text = capfd.readouterr().out
+    assert "--datasets (none)" in text and "--verdict_density" in text
+
+
+def test_with_a_ticket_the_default_method_is_transfer():
+    config = Config(ticket="somewhere", levels=3)
+    assert config.method == config.resolved().method == "transfer"
+    assert config.resolved().resolved() == config.resolved()
+    assert config.last_level == 3
+    assert "ticket" not in Config().to_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"method": "transfer"}, "`ticket` must be given for method transfer"),
+        (
+            {"method": "at_init", "target_sparsity": 0.5, "ticket": "x"},
+            "`ticket` must be left out for method at_init",
+        ),
+        ({"ticket": "x", "rewind": "5it"}, "`rewind` must be left out"),
+        ({"ticket": "x", "prune_rate": 0.3}, "`prune_rate` must be left out"),
+        (
+            {"ticket": "x", "output_prune_rate": 0.3},
+            "`output_prune_rate` must be left out",
+        ),
+        ({"ticket": "x", "criterion": "snip"}, "`criterion` must be left out"),
+        ({"ticket": "x", "target_sparsity": 0.5}, "`target_sparsity` must be"),
+        ({"ticket": "x", "initial_weights": "y"}, "`initial_weights` must be"),
+        ({"ticket": "x", "retrain": "continue"}, "`retrain` must be left out"),
+        ({"ticket": "x", "branches": "inverted"}, "must be without inverted"),
+        ({"ticket": "x", "branches": "rewound"}, "It would repeat main"),
+        ({"ticket": "x", "epsilon": 0.1}, "`epsilon` must be left out"),
+        ({"ticket": "x", "structure": "2:4"}, "`structure` must be"),
+    ],
+)
+def test_what_belongs_to_a_transfer(changes, text):
+    with pytest.raises(ValueError, match=text):
+        Config(**changes)
