@@ -135,8 +135,10 @@ def test_one_ticket_has_a_dense_network_around_it():
         found[0].rewind["hidden/bias"], TICKETS[2].rewind["hidden/bias"]
     )
     assert found[1].mask == TICKETS[2].mask and found[1].level == 1
-    with pytest.raises(ValueError, match="must have level 1"):
-        run(network(), {}, levels=(0,))
+    for levels in ((0,), (1,), (2,)):
+        with pytest.raises(ValueError, match="Received: no level"):
+            run(network(), {0: TICKETS[0], 1: TICKETS[1]} if 2 in levels
+                else {}, levels=levels)
 
 
 def test_counts_are_those_of_the_masks_and_are_read_once():
@@ -165,3 +167,15 @@ def test_a_ticket_of_another_network_is_refused(model, text):
     with pytest.raises(ValueError, match=text) as error:
         run(model)
     assert "out/kernel" not in str(error.value)
+
+
+def test_an_output_layer_of_other_inputs_is_no_new_one():
+    def single(inputs):
+        with clean_names():
+            x = keras.Input((inputs,))
+            y = keras.layers.Dense(2, name="out")(x)
+            return mask_model(keras.Model(x, y))
+
+    ticket = ticket_of(single(3), 1, {"out/kernel": 4})
+    with pytest.raises(ValueError, match=r"out/kernel \(3, 2\) instead"):
+        run(single(6), {1: ticket}, levels=(1,))

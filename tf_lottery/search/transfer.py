@@ -114,22 +114,20 @@ def starting_point(
         ValueError: the ticket does not fit the model.
     """
     ticket = tickets(level)
-    full = Mask.ones(get_mask(model).shapes)
+    if ticket is not None:
+        return _fitted(model, ticket, own, seed)
+    ticket = None if level else tickets(1)
     if ticket is None:
-        ticket = tickets(1)
-        if ticket is None:
-            raise ValueError(
-                "`tickets` must have level 1 where they have no level 0. "
-                "Received: neither. Pass the ticket as level 1."
-            )
-        mask, start = _fitted(model, ticket, own, seed)
-        # What the ticket dropped was never stored with it.
-        start.update(
-            {k: np.where(keep, start[k], own[k]) for k, keep in mask.items()}
+        raise ValueError(
+            "`tickets` must have every level, or level 1 in place of level "
+            f"0. Received: no level {level or 1}. Pass one ticket as level 1."
         )
-        return full, start
     mask, start = _fitted(model, ticket, own, seed)
-    return (mask, start) if level else (full, start)
+    # What the ticket dropped was never stored with it.
+    start.update(
+        {k: np.where(keep, start[k], own[k]) for k, keep in mask.items()}
+    )
+    return Mask.ones(mask.shapes), start
 
 
 def counts_of(
