@@ -34,6 +34,7 @@ CONTRACT = {
     "conv_prune_rate": None,
     "output_prune_rate": None,
     "target_sparsity": None,
+    "ticket": None,
     "exclude": (),
     "collapse": "stop",
     "rewind": Step(0),
@@ -143,7 +144,9 @@ def test_fields_and_defaults_are_the_contract():
     rest = {"checkpoint_every", "data_placement", "ray_address"}
     assert not rest & set(Config().to_json())
     # They are for some methods only.
-    rest |= {"target_sparsity", "structure", "prune_begin", "epsilon"}
+    rest |= {
+        "target_sparsity", "structure", "prune_begin", "epsilon", "ticket",
+    }
     assert set(IGNORED) | set(OTHER) | rest == set(FIELDS)
     for field in FIELDS.values():
         assert len(field.metadata["help"]) > 10

@@ -76,6 +76,7 @@ def test_wheel_names_the_console_commands(wheel):
         "tf-lottery-reproduce": "tf_lottery.cli.reproduce:main",
         "tf-lottery-subset-sum": "tf_lottery.cli.subset_sum:main",
         "tf-lottery-train": "tf_lottery.cli.train_ticket:main",
+        "tf-lottery-transfer": "tf_lottery.cli.transfer:main",
     }
 
 

@@ -161,6 +161,23 @@ def test_without_either_a_fifth_of_train_serves(folder):
     assert numbers(other.test) != parts[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    # Of 40 and 10 examples labels 0, 1 and 2 have 14, 13, 13 and 3, 3, 4.
+    [("tiny_full:1-2", (24, 2, 7)), ("tiny_full:b", (18, 2, 10)),
+     ("tiny_only:0-1", (20, 2, 5))],
+)
+def test_parts_of_tfds_sets(folder, name, sizes):
+    data = load(name, data_dir=folder)
+    assert describe(name, data_dir=folder) == data.info
+    splits = data.train, data.validation, data.test
+    assert tuple(split.size for split in splits) == sizes
+    first = 1 if name.endswith("1-2") else 0
+    for split in splits:
+        labels = [n % CLASSES - first for n in numbers(split)]
+        assert labels == split.y.tolist() and split.y.dtype == np.int32
+
+
 def test_labels_outside_the_classes_are_refused(folder, monkeypatch):
     monkeypatch.setattr(
         tfds_source,
