@@ -31,6 +31,8 @@ _PUBLIC = {
     "find_at_sparsities": "tf_lottery.search",
     "find_tickets": "tf_lottery.search",
     "get_mask": "tf_lottery.layers",
+    "instability": "tf_lottery.instability",
+    "linear_connectivity": "tf_lottery.analysis",
     "load_mask": "tf_lottery.tickets",
     "load_results": "tf_lottery.results",
     "mask_model": "tf_lottery.layers",

@@ -315,6 +315,7 @@ def make_checkpoint(
     key: Key,
     *,
     notice: Callable[[str], None],
+    required: bool = False,
     **made_from: Any,
 ) -> train.Checkpoint:
     """Returns where a training keeps its state while it is under way.
@@ -324,6 +325,7 @@ def make_checkpoint(
         store: the run directory.
         key: the training.
         notice: called with one line about a file that cannot be used.
+        required: whether the training cannot begin without one.
         **made_from: JSON values of what the training starts from.
     """
     training = {
@@ -338,6 +340,7 @@ def make_checkpoint(
         store.begin(key),
         training,
         every=config.checkpoint_every,
+        required=required,
         notice=notice,
     )
 

@@ -100,7 +100,8 @@ def check(config: Any) -> None:
             f"momentum={config.momentum}. 0.9 is usual."
         )
     ends = config.train_steps
-    if config.rewind.unit == ends.unit and config.rewind.count >= ends.count:
+    rewind = config.rewind
+    if rewind and rewind.unit == ends.unit and rewind.count >= ends.count:
         raise ValueError(
             f"`rewind` must be before train_steps={ends}. Received: "
             f"rewind={config.rewind}. Rewind to an earlier step."
@@ -191,11 +192,21 @@ def _check_method(config: Any) -> None:
             f"first. Received: target_sparsity={','.join(map(str, targets))}."
             " 0.8 leaves every fifth weight."
         )
-    if (method.inside or method.strong) and config.rewind.count:
+    unrewound = method.inside or method.strong
+    if unrewound and (config.rewind is None or config.rewind.count):
         raise ValueError(
             f"`rewind` must be 0it for method {config.method}, whose mask is "
-            f"not found at one step. Received: rewind={config.rewind}. Leave "
-            "it out."
+            "not found at one step. Received: rewind="
+            f"{config.rewind or 'auto'}. Leave it out."
+        )
+    if "reorder" in config.branches and (
+        unrewound or config.retrain != "rewind"
+    ):
+        raise ValueError(
+            "`branches` must be without reorder where a ticket is not trained "
+            f"from its rewind weights. Received: method={config.method}, "
+            f"retrain={config.retrain}. Use method imp, one_shot or at_init, "
+            "and retrain=rewind."
         )
     if method.rewires and config.criterion != "magnitude":
         raise ValueError(

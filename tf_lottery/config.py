@@ -185,9 +185,11 @@ class Config:
         " its best weight) or allow.",
         choices=COLLAPSE,
     )
-    rewind: Step = flag(
+    rewind: Step | None = flag(
         Step(0),
-        "Point of training that the surviving weights go back to (500it, 2ep).",
+        "Point of training that the surviving weights go back to (500it, 2ep);"
+        " auto: the first of 0, 0.5, 1, 2, 5, 10 and 20 % of train_steps at "
+        "which replicate 0 is stable (see instability_steps).",
     )
     retrain: str = flag(
         "rewind",
@@ -241,7 +243,8 @@ class Config:
         "signs, one magnitude per kernel), constant_random_sign (random signs)"
         ", resample (its initial values drawn anew), noise_0.5, noise_1 and "
         "noise_3 (noise added, in standard deviations of the kernel), rewound "
-        "(the ticket reset). For one_shot and at_init also inverted (the "
+        "(the ticket reset), reorder (the ticket in another data order). For "
+        "one_shot and at_init also inverted (the "
         "criterion's worst weights, same counts), random_labels and "
         "random_pixels (its choice by corrupted examples).",
         identity=False,
@@ -304,6 +307,20 @@ class Config:
         "How far below dense the test accuracy of a matching ticket may be; "
         "0.002 is 0.2 percentage points.",
         identity=False, later=True,
+    )
+    instability_steps: tuple[Step, ...] | None = flag(
+        None,
+        "Instead of pruning, train dense copies that share their first k steps"
+        " and then part in data order, for these k (0it,100it,500it), and tell"
+        " how far the test error rises on the line between them: stable below "
+        "2 %.",
+        identity=False, kept=False,
+    )
+    connectivity: bool = flag(
+        False,
+        "At the end, evaluate the lines between tickets of successive levels, "
+        "and between a ticket and its reorder control (test, and 10,000 "
+        "training images).", identity=False, later=True,
     )
     export: str | None = flag(
         None, "Levels to write as SavedModel: all, last, or numbers such as "

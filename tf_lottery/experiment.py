@@ -10,6 +10,7 @@ from tf_lottery import analysis
 from tf_lottery import assembly
 from tf_lottery import data
 from tf_lottery import export
+from tf_lottery import lines
 from tf_lottery import models
 from tf_lottery import page
 from tf_lottery import parallel
@@ -217,6 +218,15 @@ class Experiment:
         self.record.write_events(self.plan.keys)
         title = f"{self.config.model} on {self.config.dataset}"
         told = load_results(self.run_dir).write_report(title)
+        if self.config.connectivity:
+            found = lines.connect_tickets(
+                self.plan,
+                self.info,
+                self._store,
+                self.record,
+                self._progress.line,
+            )
+            told = f"\n{found}\n{told}"
         written = self._page.finish()
         if among_others:
             self._progress.line(f"Results: {self.run_dir}/results.csv")

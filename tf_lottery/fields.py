@@ -11,6 +11,15 @@ from typing import Any
 from tf_lottery.step import Step
 
 
+# What None is written as, where it is not "none": every one of them, or one
+# that is to be found.
+_NONE = {
+    "replicate": ("none", "", "all"),
+    "branch_levels": ("none", "", "all"),
+    "rewind": ("auto",),
+}
+
+
 def flag(
     default: Any,
     help: str,
@@ -86,9 +95,7 @@ def parse(field: dataclasses.Field, kind: Any, value: Any) -> Any:
     optional = isinstance(kind, types.UnionType)
     if optional:
         kind = typing.get_args(kind)[0]
-    # "all" is every replicate or level; elsewhere it may be a name.
-    every = field.name in ("replicate", "branch_levels")
-    if optional and (value in (None, "none", "") or every and value == "all"):
+    if optional and value in (None, *_NONE.get(field.name, ("none", ""))):
         return None
     if typing.get_origin(kind) is tuple:
         if isinstance(value, str):

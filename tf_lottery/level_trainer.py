@@ -14,6 +14,7 @@ from tf_lottery import assembly
 from tf_lottery import data
 from tf_lottery import provenance
 from tf_lottery import search
+from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.layers import get_state
 from tf_lottery.layers import set_mask
@@ -199,7 +200,7 @@ class LevelTrainer:
         )
 
     def _control(self, key: Key) -> Ticket:
-        """Trains a control, on the data order of its ticket."""
+        """Trains a control; but for reorder, in its ticket's data order."""
         seed = self._seed(key.replicate)
         control = assembly.make_control(
             self.plan,
@@ -214,12 +215,15 @@ class LevelTrainer:
         set_mask(self._model, control.mask)
         set_state(self._model, control.weights)
         start = get_state(self._model)
+        order = search.level_seed(seed, key.level)
+        if key.branch == "reorder":
+            order = seeds.derive(order, key.branch)
         metrics = self._train(
             key.replicate,
             key.branch,
             self._model,
             level=key.level,
-            seed=search.level_seed(seed, key.level),
+            seed=order,
             start_step=self.plan.start_step(key),
         )
         return Ticket.of(

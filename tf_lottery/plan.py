@@ -99,6 +99,11 @@ class Plan:
     @property
     def rewind_step(self) -> int:
         """Step that the surviving weights go back to."""
+        if self.config.rewind is None:
+            raise ValueError(
+                "`rewind` must be a step by now. Received: rewind=auto. Use "
+                "tf_lottery.run, which finds it."
+            )
         return self.config.rewind.steps(self.steps_per_epoch)
 
     @property

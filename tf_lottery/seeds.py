@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from typing import SupportsIndex
 
 import numpy as np
 
 
-def derive(*parts: int | str) -> int:
+def derive(*parts: SupportsIndex | str) -> int:
     """Returns a seed that is a pure function of `parts`.
 
     Args:
@@ -32,14 +33,14 @@ def derive(*parts: int | str) -> int:
     return int.from_bytes(_digest(parts)[:4], "little") >> 1
 
 
-def generator(*parts: int | str) -> np.random.Generator:
+def generator(*parts: SupportsIndex | str) -> np.random.Generator:
     """Returns a NumPy generator for the stream named by `parts`."""
     return np.random.Generator(
         np.random.Philox(key=int.from_bytes(_digest(parts)[:16], "little"))
     )
 
 
-def permutation(size: int, *parts: int | str) -> np.ndarray:
+def permutation(size: int, *parts: SupportsIndex | str) -> np.ndarray:
     """Returns a permutation of `range(size)` for the stream named by `parts`.
 
     It sorts raw Philox draws, whose stream NumPy guarantees from version to
@@ -60,7 +61,7 @@ def permutation(size: int, *parts: int | str) -> np.ndarray:
     return np.argsort(draws, kind="stable").astype(np.int32)
 
 
-def _digest(parts: tuple[int | str, ...]) -> bytes:
+def _digest(parts: tuple[SupportsIndex | str, ...]) -> bytes:
     # A NumPy integer's repr is not an int's, and differs between versions.
     plain = (p if isinstance(p, str) else operator.index(p) for p in parts)
     return hashlib.sha256(repr(tuple(plain)).encode()).digest()

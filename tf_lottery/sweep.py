@@ -14,7 +14,11 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.config import Config
 from tf_lottery.fingerprint import run_name
 from tf_lottery.experiment import Experiment
+from tf_lottery.instability import Instability
+from tf_lottery.instability import InstabilityResults
+from tf_lottery.instability import instability
 from tf_lottery.results import Results
+from tf_lottery.step import Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +51,7 @@ def run(
     *,
     progress: report.Progress | None = None,
     **changes: Any,
-) -> Results | PerturbationResults:
+) -> Results | PerturbationResults | InstabilityResults:
     """Runs an experiment; finished levels of an earlier run are reused.
 
     Of several values of `epsilon` each is an experiment with a run directory
@@ -74,17 +78,44 @@ def run(
         [50200, 40260]
     """
     config = dataclasses.replace(config or Config(), **changes)
+    if config.instability_steps is not None:
+        return instability(config, progress=progress)
     follows = train.read_task(config.strategy).number > 0
     if progress is None:
         progress = report.Progress(
             quiet=config.quiet or follows,
             log_file=None if follows else config.log_file,
         )
+    if config.rewind is None:
+        step = _find_rewind(config)
+        if step is None:
+            return Results([], "")
+        config = dataclasses.replace(config, rewind=step)
     with progress, train.lost_workers(config.strategy):
         if len(config.epsilon or ()) > 1:
             return _sweep(config, progress)
         experiment = Experiment(config, progress)
         return experiment.tell_plan() if config.plan else experiment.run()
+
+
+def _find_rewind(config: Config) -> Step | None:
+    """The step of `rewind=auto`; None where a plan cannot know it yet."""
+    # A bar of its own: the experiment's steps are counted when it is known.
+    with report.Progress(
+        quiet=config.quiet, log_file=config.log_file
+    ) as progress:
+        # All is checked before anything is trained.
+        Experiment(dataclasses.replace(config, rewind=Step(0)), progress)
+        one = dataclasses.replace(config, replicates=1, replicate=None)
+        found = Instability(one, None, progress)
+        if config.plan and found.chosen() is None:
+            found.tell_plan()
+            progress.result(
+                "rewind=auto takes the first stable step of these; the plan "
+                "of the experiment can be told when it is known."
+            )
+            return None
+        return found.choose()
 
 
 def _sweep(

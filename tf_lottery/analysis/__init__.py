@@ -3,6 +3,12 @@
 from tf_lottery.analysis.comparison import Comparison
 from tf_lottery.analysis.comparison import accuracy_differences
 from tf_lottery.analysis.comparison import early_stop_ratios
+from tf_lottery.analysis.connectivity import POINTS
+from tf_lottery.analysis.connectivity import Connectivity
+from tf_lottery.analysis.connectivity import LineEvaluator
+from tf_lottery.analysis.connectivity import Point
+from tf_lottery.analysis.connectivity import STABLE_BELOW
+from tf_lottery.analysis.connectivity import linear_connectivity
 from tf_lottery.analysis.controls import CONTROLS
 from tf_lottery.analysis.controls import REWOUND
 from tf_lottery.analysis.controls import Control
@@ -59,6 +65,7 @@ __all__ = [
     "CONTROLS",
     "COST_COLUMNS",
     "Comparison",
+    "Connectivity",
     "Control",
     "Cost",
     "CostMeter",
@@ -69,13 +76,17 @@ __all__ = [
     "KernelUse",
     "LevelMeasures",
     "LevelVerdict",
+    "LineEvaluator",
     "Measures",
     "Movement",
+    "POINTS",
     "Paired",
     "PathGuard",
+    "Point",
     "REWOUND",
     "SCORED",
     "SEARCH_COLUMNS",
+    "STABLE_BELOW",
     "Signs",
     "Speed",
     "Spread",
@@ -95,6 +106,7 @@ __all__ = [
     "inference_flops",
     "judge",
     "kernel_uses",
+    "linear_connectivity",
     "measure_generalisation",
     "measure_speed",
     "measure_tickets",

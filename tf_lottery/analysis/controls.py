@@ -147,6 +147,18 @@ def rewound(ticket: Ticket, theta: State, fresh: State, seed: int) -> Control:
     return Control(ticket.mask, theta)
 
 
+def reorder(ticket: Ticket, theta: State, fresh: State, seed: int) -> Control:
+    """The ticket's mask and rewind weights, trained in another data order.
+
+    With the ticket it makes a pair: if the line between both is of low error,
+    the ticket is stable to SGD noise.
+
+    Reference:
+        Frankle et al., 2020, arXiv:1912.05671, section 4.
+    """
+    return rewound(ticket, theta, fresh, seed)
+
+
 def resample(ticket: Ticket, theta: State, fresh: State, seed: int) -> Control:
     """The ticket's mask, its own initial values in other places.
 
@@ -215,6 +227,7 @@ CONTROLS: dict[str, Callable[[Ticket, State, State, int], Control]] = {
         constant_sign,
         constant_random_sign,
         rewound,
+        reorder,
         resample,
     )
 }
@@ -227,7 +240,7 @@ CONTROLS.update(
 # that training goes on from there; with noise too, or more steps would make up
 # for it. Weights that are fresh, constant or in other places are trained from
 # step 0: they never get fewer steps than the ticket had in all.
-REWOUND = ("shuffle_mask", "rewound", *NOISY, *SCORED)
+REWOUND = ("shuffle_mask", "rewound", "reorder", *NOISY, *SCORED)
 
 
 def check_controls(

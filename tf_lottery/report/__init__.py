@@ -7,6 +7,13 @@ by the functions that need them; the rest is the standard library.
 
 from tf_lottery.report.costs import COST_COLUMNS, cost_rows
 from tf_lottery.report.figures import accuracy_figure, save_figure, weights_axis
+from tf_lottery.report.connectivity import (
+    connectivity_figure,
+    connectivity_table,
+    read_lines,
+    write_lines,
+)
+from tf_lottery.report.figures import accuracy_figure, save_figure
 from tf_lottery.report.findings import finding
 from tf_lottery.report.metrics import (
     METRIC_COLUMNS,
@@ -45,6 +52,8 @@ __all__ = [
     "Progress",
     "accuracy_figure",
     "aligned",
+    "connectivity_figure",
+    "connectivity_table",
     "cost_rows",
     "density_percent",
     "finding",
@@ -54,6 +63,7 @@ __all__ = [
     "perturbation_finding",
     "perturbation_table",
     "read_evaluations",
+    "read_lines",
     "read_results",
     "require_tensorboard",
     "save_figure",
@@ -66,6 +76,7 @@ __all__ = [
     "transfer_finding",
     "transfer_table",
     "weights_axis",
+    "write_lines",
     "write_metrics",
     "write_points",
     "write_results",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tf_lottery.paths import is_folder
-from tf_lottery.tickets.store import CHECKPOINT
 from tf_lottery.tickets.store import Key
 from tf_lottery.tickets.store import RunDirectory
 from tf_lottery.train import Workers
@@ -57,7 +55,7 @@ class SharedDirectory(RunDirectory):
         """As in `RunDirectory`; the chief makes the folder."""
         make = super().begin
         self._workers.agree(lambda: bool(make(key)))
-        return os.path.join(self.level_path(key), CHECKPOINT)
+        return self.checkpoint_path(key)
 
     def tidy(self, keys: Iterable[Key]) -> None:
         """As in `RunDirectory`; the chief alone removes."""

@@ -138,6 +138,10 @@ class RunDirectory:
             f"level_{key.level:02d}",
         )
 
+    def checkpoint_path(self, key: Key) -> str:
+        """Returns the file for the state of a training under way."""
+        return os.path.join(self.level_path(key), CHECKPOINT)
+
     def begin(self, key: Key) -> str:
         """Makes the folder of a level that is to be trained.
 
@@ -155,14 +159,14 @@ class RunDirectory:
         if not paths.is_remote(folder):
             os.makedirs(folder, exist_ok=True)
         _sweep(folder)
-        return os.path.join(folder, CHECKPOINT)
+        return self.checkpoint_path(key)
 
     def tidy(self, keys: Iterable[Key]) -> None:
         """Removes what kills have left beside finished levels."""
-        for folder in map(self.level_path, keys):
-            _sweep(folder)
+        for key in keys:
+            _sweep(self.level_path(key))
             with contextlib.suppress(OSError):
-                paths.remove(os.path.join(folder, CHECKPOINT))
+                paths.remove(self.checkpoint_path(key))
 
     def ticket_path(self, key: Key) -> str:
         """Returns the folder of a level's ticket."""

@@ -51,6 +51,10 @@ class Snapshot:
     )
 
 
+class NoSnapshot(RuntimeError):
+    """A training cannot begin: the snapshot that it starts from is gone."""
+
+
 class Checkpoint:
     """The file that one training saves its snapshots to, and goes on from.
 
@@ -63,6 +67,8 @@ class Checkpoint:
         training: JSON values that tell this training from any other.
         every: seconds between two snapshots; more where writing one takes
             longer than a tenth of that.
+        required: whether the training starts from a snapshot: `load` raises
+            `NoSnapshot` where there is none.
         notice: called with one line where a training goes on from the file,
             or the file cannot be used or written.
         clock: seconds, for tests.
@@ -82,12 +88,14 @@ class Checkpoint:
         training: Mapping[str, Any],
         *,
         every: float = 60.0,
+        required: bool = False,
         notice: Callable[[str], None] = print,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.path = os.fspath(path)
         self._training = json.loads(json.dumps(dict(training)))
         self._every = every
+        self._required = required
         self._notice = notice
         self._clock = clock
         self._next = clock() + every
@@ -144,7 +152,20 @@ class Checkpoint:
 
         Args:
             fits: whether the training can go on from a snapshot.
+
+        Raises:
+            NoSnapshot: there is none, and one is required.
         """
+        found = self._load(fits)
+        if found is None and self._required:
+            raise NoSnapshot(
+                "`checkpoint` must hold the snapshot that the training starts "
+                f"from. Received: {self.path}, which does not. Train up to "
+                "that step again."
+            )
+        return found
+
+    def _load(self, fits: Callable[[Snapshot], bool]) -> Snapshot | None:
         problem = None
         try:
             snapshot, training = self._read()

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lottery.train.order import DataOrder
+from tf_lottery.train.order import Seed
 from tf_lottery.train.replicas import per_replica
 
 # What is sent to the devices at a time, over all replicas.
@@ -90,7 +91,7 @@ class DeviceFeed:
         """Returns the step that a call from `step` on must end before."""
         return step + self.length
 
-    def __call__(self, start: int, stop: int, seed: int) -> tuple:
+    def __call__(self, start: int, stop: int, seed: Seed) -> tuple:
         """Returns what the steps from `start` to `stop` take.
 
         Args:
@@ -136,7 +137,7 @@ class HostFeed:
         self._order = order
         self._strategy = strategy
         self._local = order.batch_size // strategy.num_replicas_in_sync
-        self._at: tuple[int, int] | None = None
+        self._at: tuple[Seed, int] | None = None
         self._blocks: Any = None
         self._block: Any = None
 
@@ -144,7 +145,7 @@ class HostFeed:
         """Returns the step that a call from `step` on must end before."""
         return (step // self.length + 1) * self.length
 
-    def __call__(self, start: int, stop: int, seed: int) -> tuple:
+    def __call__(self, start: int, stop: int, seed: Seed) -> tuple:
         """Returns what the steps from `start` to `stop` take.
 
         Args:
@@ -169,7 +170,7 @@ class HostFeed:
         order = per_replica(self._strategy, lambda _: tf.constant(rows))
         return *self._block, order
 
-    def _dataset(self, seed: int, number: int) -> Any:
+    def _dataset(self, seed: Seed, number: int) -> Any:
         """The shares of all blocks from this number on, replica by replica."""
         gather = self._gather(seed)
         shapes = [
@@ -194,7 +195,7 @@ class HostFeed:
 
         return self._strategy.distribute_datasets_from_function(pipeline)
 
-    def _gather(self, seed: int) -> Callable:
+    def _gather(self, seed: Seed) -> Callable:
         # Its own: it is called in a thread of tf.data's.
         order = DataOrder(self._order.size, self._order.batch_size)
 

@@ -29,6 +29,7 @@ from tf_lottery.train.optimizers import DECOUPLED
 from tf_lottery.train.optimizers import OptimizerSnapshot
 from tf_lottery.train.optimizers import make_optimizer
 from tf_lottery.train.order import DataOrder
+from tf_lottery.train.order import Seed
 from tf_lottery.train.replicas import ReplicaCheck
 from tf_lottery.train.replicas import seed_generators
 from tf_lottery.train.settings import TrainingSettings
@@ -167,7 +168,7 @@ class Trainer:
         model: keras.Model,
         *,
         level: int,
-        seed: int,
+        seed: Seed,
         start_step: int = 0,
         at_rewind_step: tuple[int, Callable[[], None]] | None = None,
         last_rate: bool = False,
@@ -318,7 +319,7 @@ class Trainer:
         # Nothing was going to get better.
         return {"train_steps": 0, **found, "early_stop_censored": False}
 
-    def _compile(self, step: int, seed: int) -> None:
+    def _compile(self, step: int, seed: Seed) -> None:
         """Compiles, so that the first training seems to take no longer."""
         if self._compiled or step >= self.train_steps:
             return
@@ -363,7 +364,7 @@ class Trainer:
         return Evaluation(step, split, *self._evaluate(self._staged[split]))
 
     def advance(
-        self, start: int, stop: int, *, seed: int, last_rate: bool = False
+        self, start: int, stop: int, *, seed: Seed, last_rate: bool = False
     ) -> float:
         """Takes the steps from `start` to `stop` in one compiled call.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import Any
+from typing import SupportsIndex
 
 import keras
 import numpy as np
@@ -125,7 +126,7 @@ class ReplicaCheck:
 
 def seed_generators(
     model: keras.Model,
-    seed: int,
+    seed: SupportsIndex,
     strategy: tf.distribute.Strategy,
     *,
     restart: bool,

@@ -1,0 +1,229 @@
+"""Lines between trained networks: evaluated once, and kept in a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_lottery import analysis
+from tf_lottery import assembly
+from tf_lottery import data
+from tf_lottery import models
+from tf_lottery import report
+from tf_lottery.layers import mask_model
+from tf_lottery.methods import METHODS
+from tf_lottery.plan import MAIN
+from tf_lottery.plan import Plan
+from tf_lottery.record import Record
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
+
+# Examples that the training error on a line is taken over, at most.
+_TRAIN_EXAMPLES = 10_000
+_REORDER = "reorder"
+_NEXT = "next_level"
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Names a line between two networks of one replicate.
+
+    Args:
+        replicate: from 0.
+        pair: `"instability"`, `"reorder"` or `"next_level"`.
+        step: up to which both were one, or that both were rewound to.
+        level: of the denser network.
+        density: of the denser network.
+    """
+
+    replicate: int
+    pair: str
+    step: int
+    level: int
+    density: float
+
+
+class LineBook:
+    """The finished lines of a run directory.
+
+    A line is finished while both of its tickets are what they were.
+
+    Args:
+        run_dir: the run directory.
+        notice: called with one line where its files cannot be used.
+
+    Attributes:
+        points: rows of report/connectivity.csv.
+        barriers: rows of report/barriers.csv, which has a row per line.
+    """
+
+    def __init__(self, run_dir: str, notice: Callable[[str], None]):
+        self._folder = os.path.join(run_dir, "report")
+        self.points: list[dict[str, Any]] = []
+        self.barriers: list[dict[str, Any]] = []
+        try:
+            self.points, self.barriers = report.read_lines(self._folder)
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            notice(str(error))
+
+    def barrier(self, line: Line, first: str, second: str) -> float | None:
+        """Returns the test barrier of a finished line, or None.
+
+        Args:
+            line: which.
+            first: digest of the one ticket.
+            second: digest of the other.
+        """
+        for row in self.barriers:
+            if _is(row, line) and (row["first"], row["second"]) == (
+                first, second
+            ):
+                return row["barrier_test"]
+        return None
+
+    def add(
+        self, line: Line, first: str, second: str, found: analysis.Connectivity
+    ) -> None:
+        """Writes a line, in place of an older one of the same name.
+
+        Args:
+            line: which.
+            first: digest of the one ticket.
+            second: digest of the other.
+            found: the error on it.
+
+        Raises:
+            OSError: the report cannot be written.
+        """
+        name = dataclasses.asdict(line)
+        points = [{**name, **dataclasses.asdict(p)} for p in found.points]
+        row = {
+            **name,
+            "barrier_test": found.barrier("test"),
+            "barrier_train": found.barrier("train"),
+            "first": first,
+            "second": second,
+        }
+        self.points, self.barriers = (
+            sorted(
+                [*(r for r in old if not _is(r, line)), *new], key=_order
+            )
+            for old, new in ((self.points, points), (self.barriers, [row]))
+        )
+        report.write_lines(self._folder, self.points, self.barriers)
+
+
+def make_evaluator(
+    model: keras.Model, images: data.ImageData
+) -> analysis.LineEvaluator:
+    """Returns what evaluates lines on test and training images.
+
+    Of the training images the first 10,000 are looked at.
+
+    Args:
+        model: masked.
+        images: the data.
+    """
+    scale, some = images.info.scale, slice(_TRAIN_EXAMPLES)
+    return analysis.LineEvaluator(
+        model,
+        {
+            "test": (images.test.x, images.test.y),
+            "train": (images.train.x[some], images.train.y[some]),
+        },
+        preprocess=lambda x: tf.cast(x, tf.float32) * scale,
+    )
+
+
+def connect_tickets(
+    plan: Plan,
+    info: data.DataInfo,
+    store: RunDirectory,
+    record: Record,
+    say: Callable[[str], None],
+) -> str:
+    """Evaluates the lines between the tickets of a run.
+
+    Between a level and its `reorder` control, and, where levels are rounds,
+    between a level and the next.
+
+    Args:
+        plan: of the experiment.
+        info: of the data.
+        store: the run directory.
+        record: what is finished of it.
+        say: called with one line as each is done.
+
+    Returns:
+        A table.
+
+    Raises:
+        OSError: the report cannot be written.
+        ValueError: a ticket was altered.
+
+    Reference:
+        Frankle et al., 2020, arXiv:1912.05671, section 4; Paul et al.,
+        "Unmasking the Lottery Ticket Hypothesis", 2023, arXiv:2210.03044.
+    """
+    book, evaluator = LineBook(store.path, say), None
+    for key, other, line in _pairs_of(plan, record):
+        first, second = record.digest(key) or "", record.digest(other) or ""
+        if book.barrier(line, first, second) is not None:
+            continue
+        if evaluator is None:
+            config = plan.config
+            with models.clean_names():
+                dense = assembly.build_replicate(config, info, 0, "init")
+                model = mask_model(dense, exclude=config.exclude)
+            evaluator = make_evaluator(model, assembly.load_images(config))
+        found = evaluator(store.load(key), store.load(other))
+        book.add(line, first, second, found)
+        say(f"{key} to {other}: test barrier {found.barrier():.2%}")
+    if not book.barriers:
+        return (
+            "No line to evaluate: levels are no rounds, and none has a "
+            "reorder control. Add --branches=reorder."
+        )
+    return report.connectivity_table(book.barriers)
+
+
+def _pairs_of(
+    plan: Plan, record: Record
+) -> Iterator[tuple[Key, Key, Line]]:
+    rounds = METHODS[plan.config.method].rounds
+    density = {
+        (row["replicate"], row["level"]): row["density"]
+        for row in record.rows()
+        if row["branch"] == MAIN
+    }
+    for key in plan.keys:
+        here = Key(key.replicate, MAIN, key.level)
+        line = Line(
+            key.replicate, _REORDER, plan.start_step(here), key.level,
+            density.get((key.replicate, key.level), 0.0),
+        )
+        if key.branch == _REORDER:
+            yield here, key, line
+        after = dataclasses.replace(key, level=key.level + 1)
+        if key.branch == MAIN and rounds and key.level < plan.config.levels:
+            # The step that the sparser of the two went back to.
+            line = dataclasses.replace(
+                line, pair=_NEXT, step=plan.start_step(after)
+            )
+            yield key, after, line
+
+
+def _is(row: Mapping[str, Any], line: Line) -> bool:
+    names = ("replicate", "pair", "step", "level")
+    return all(row[name] == getattr(line, name) for name in names)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["replicate"], row["pair"], row["step"], row["level"]
