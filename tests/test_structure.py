@@ -50,7 +50,7 @@ ROOMS = (
     "parallel",
     "experiment",
     "forks",
-    "instability",
+    "stability",
     "sweep",
     "transfers",
     "cli",

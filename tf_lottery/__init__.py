@@ -31,7 +31,7 @@ _PUBLIC = {
     "find_at_sparsities": "tf_lottery.search",
     "find_tickets": "tf_lottery.search",
     "get_mask": "tf_lottery.layers",
-    "instability": "tf_lottery.instability",
+    "instability": "tf_lottery.stability",
     "linear_connectivity": "tf_lottery.analysis",
     "load_mask": "tf_lottery.tickets",
     "load_results": "tf_lottery.results",

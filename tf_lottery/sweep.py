@@ -14,9 +14,9 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.config import Config
 from tf_lottery.fingerprint import run_name
 from tf_lottery.experiment import Experiment
-from tf_lottery.instability import Instability
-from tf_lottery.instability import InstabilityResults
-from tf_lottery.instability import instability
+from tf_lottery.stability import Instability
+from tf_lottery.stability import InstabilityResults
+from tf_lottery.stability import instability
 from tf_lottery.results import Results
 from tf_lottery.step import Step
 

@@ -173,7 +173,7 @@ def test_random_signs_are_independent(ticket):
         assert abs(int(agree.sum()) - 1000) < 112
 
 
-@pytest.mark.parametrize("name", ["reinit", "rewound"])
+@pytest.mark.parametrize("name", ["reinit", "rewound", "reorder"])
 def test_kept_masks_are_the_tickets(name, ticket):
     assert control(name, ticket).mask == ticket.mask
 
@@ -185,6 +185,7 @@ def test_kept_masks_are_the_tickets(name, ticket):
         ("random_mask", FRESH),
         ("shuffle_mask", THETA),
         ("rewound", THETA),
+        ("reorder", THETA),
     ],
 )
 def test_weights(name, weights, ticket):

@@ -92,6 +92,8 @@ def read_lines(
                 [{k: kind(row[k]) for k, kind in columns.items()}
                  for row in rows]
             )
+            if name == "barriers.csv":
+                _check_barriers(*found)
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 "`folder` must hold lines as write_lines wrote them. "
@@ -99,6 +101,21 @@ def read_lines(
                 "it, and they are computed again."
             ) from error
     return found[0], found[1]
+
+
+def _check_barriers(points: _Rows, barriers: _Rows) -> None:
+    """Raises ValueError where barriers are not those of the points."""
+    errors: dict[tuple[Any, ...], list[float]] = {}
+    for row in points:
+        line = tuple(row[k] for k in (*_LINE, "split"))
+        errors.setdefault(line, []).append(row["error"])
+    for row in barriers:
+        for split in ("test", "train"):
+            e = errors.pop((*(row[k] for k in _LINE), split), [])
+            if not e or max(e) - (e[0] + e[-1]) / 2 != row[f"barrier_{split}"]:
+                raise ValueError
+    if errors:
+        raise ValueError
 
 
 def connectivity_table(barriers: _Rows) -> str:

@@ -203,8 +203,9 @@ class Ticket:
         if not is_masked(model):
             dense = ticket._dense_kernels(model)
             mask_model(model, exclude=dense, in_place=True)
-        set_state(model, ticket._state(weights))
+        # First, or weights would be lost to the mask that was there.
         set_mask(model, ticket.mask)
+        set_state(model, ticket._state(weights))
 
     def _state(self, weights: str) -> Mapping[str, np.ndarray]:
         if weights not in ("rewind", "trained"):

@@ -1,0 +1,161 @@
+"""Instability analysis by command, and the rewind step that it chooses."""
+
+import csv
+import dataclasses
+import re
+
+import pytest
+
+import tf_lottery as tfl
+from tf_lottery import forks
+from tf_lottery.fingerprint import fingerprint
+from tf_lottery.stability import Instability
+
+FLAGS = (
+    "--train_steps=40it", "--eval_every=20it", "--jit=off",
+    "--optimizer=sgd", "--learning_rate=0.1", "--batch_size=75",
+)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Fails where a network is trained."""
+
+    def refuse(self, *what):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(forks.ForkTrainer, "finish", refuse)
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_tells_barriers_and_writes_lines(
+    command, tmp_path, monkeypatch
+):
+    flags = [*FLAGS, f"--output_dir={tmp_path}"]
+    asked = [*flags, "--instability_steps=10it,0it", "--method=imp"]
+    plan = command(*asked, "--plan", "--replicates=2")
+    # Per replicate 40 steps, 40 from step 0 on and 30 from step 10 on.
+    assert plan.status == 0 and "220 optimizer steps to do" in plan.out
+    assert not list(tmp_path.iterdir())
+    done = command(*asked)
+    assert done.status == 0, done.err
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("digits-lenet_300_100-instability-")
+    assert re.search(r"instability +10 +0 +100.0", done.out)
+    points = read(folder / "report" / "connectivity.csv")
+    assert len(points) == 2 * 2 * 30
+    assert {(r["replicate"], r["step"], r["split"]) for r in points} == {
+        ("0", k, split) for k in ("0", "10") for split in ("test", "train")
+    }
+    barriers = read(folder / "report" / "barriers.csv")
+    for row in barriers:
+        errors = [
+            float(r["error"]) for r in points
+            if (r["step"], r["split"]) == (row["step"], "test")
+        ]
+        barrier = max(errors) - (errors[0] + errors[-1]) / 2
+        assert float(row["barrier_test"]) == pytest.approx(barrier)
+    assert (folder / "report" / "instability.png").stat().st_size > 1e4
+    monkeypatch.setattr(forks.ForkTrainer, "_train", None)
+    again = command(*asked, "--branches=reinit", "--prune_rate=0.5")
+    assert again.status == 0 and again.out == done.out
+    altered = folder / "report" / "connectivity.csv"
+    altered.write_text(altered.read_text()[:-90])
+    # Lines are evaluated again, from the tickets there are.
+    mended = command(*asked)
+    assert "truncated or altered" in mended.err
+    assert mended.out == done.out
+    assert read(altered) == points
+
+
+@pytest.mark.parametrize(
+    "flags, error",
+    [
+        (["--instability_steps=40it"], "`instability_steps` must be before"),
+        (["--instability_steps=x"], "`instability_steps` must be a number"),
+        (
+            ["--instability_steps=0it", "--strategy=multi_worker"],
+            "`strategy` must be of one machine",
+        ),
+        (["--rewind=auto", "--method=rigl", "--target_sparsity=0.5"],
+         "Received: rewind=auto"),
+        (["--rewind=none"], "`rewind` must be a number of steps or epochs"),
+        # Found before hours of training for the step.
+        (["--rewind=auto", "--criterion=x"], "`criterion` must be"),
+    ],
+)
+def test_errors_are_one_line(flags, error, command, tmp_path, untrained):
+    done = command(*FLAGS, *flags, f"--output_dir={tmp_path}")
+    assert done.status == 1 and error in done.err
+    assert "Traceback" not in done.err and not list(tmp_path.iterdir())
+
+
+def test_auto_is_the_run_of_the_step_that_it_chooses(command, tmp_path):
+    flags = [*FLAGS, "--levels=0", f"--output_dir={tmp_path}"]
+    plan = command(*flags, "--rewind=auto", "--plan")
+    assert plan.status == 0 and not list(tmp_path.iterdir())
+    assert "steps 0, 1, 2, 4, 8" in plan.out and "when it is known" in plan.out
+    done = command(*flags, "--rewind=auto")
+    assert done.status == 0, done.err
+    chosen = int(re.search(r"rewind=auto: step (\d)", done.err)[1])
+    # One step after the other, until one is stable.
+    assert sorted(p.name for p in tmp_path.glob("*/*/fork_*")) == [
+        f"fork_{k:06d}" for k in (0, 1, 2, 4, 8) if k <= chosen
+    ]
+    (folder,) = tmp_path.glob("*-imp-*")
+    explicit = command(*flags, f"--rewind={chosen}it")
+    assert "1 of 1 trainings are finished and reused" in explicit.err
+    # From what is on disk, and for more replicates the same step.
+    again = command(*flags, "--rewind=auto", "--replicates=2", "--plan")
+    assert f"rewind=auto: step {chosen}" in again.err
+    assert str(folder) in again.out
+
+
+def test_where_none_is_stable_the_last_is_taken_and_told(
+    monkeypatch, tmp_path
+):
+    config = tfl.Config(
+        train_steps=40, jit="off", output_dir=str(tmp_path), eval_every=20
+    )
+    told = []
+
+    class Progress:
+        line = told.append
+
+    found = Instability(config, None, Progress)
+    assert found.steps == [0, 1, 2, 4, 8]
+    monkeypatch.setattr(found, "_barrier", lambda replicate, k: 0.1 - k / 1e3)
+    assert found.choose() == tfl.Step(8)
+    assert "barrier of 9.20%" in told[0] and "no step is stable" in told[0]
+    monkeypatch.setattr(found, "_barrier", lambda replicate, k: 0.05 / (k + 1))
+    assert found.choose() == tfl.Step(2)
+    monkeypatch.setattr(
+        found, "_barrier", lambda replicate, k: None if k > 1 else 0.1
+    )
+    assert found.chosen() is None
+
+
+def test_the_fingerprint_is_that_of_what_is_trained(tmp_path):
+    class Quiet:
+        line = print
+
+    def name(**changes):
+        config = tfl.Config(output_dir=str(tmp_path), **changes)
+        return Instability(config, None, Quiet).run_dir
+
+    assert name() == name(prune_rate=0.5, rewind="5it", replicates=4)
+    assert len({name(), name(seed=1), name(learning_rate=0.5)}) == 3
+
+
+def test_fingerprints_of_experiments_do_not_know_of_it():
+    values = tfl.Config().to_json()
+    assert not {"connectivity", "instability_steps"} & set(values)
+    on = tfl.Config(connectivity=True, instability_steps="0it").to_json()
+    assert fingerprint(on) == fingerprint(values)
+    assert tfl.Config(rewind="auto").rewind is None
+    with pytest.raises(ValueError, match="`rewind` must be before"):
+        dataclasses.replace(tfl.Config(), rewind="3000it")
