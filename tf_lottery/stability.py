@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -255,12 +256,11 @@ class Instability:
         if all(self._barrier(replicate, k) is not None for k in steps):
             return
         self._forks.finish(replicate, steps)
-        evaluator = lines.make_evaluator(self._model, self._forks.images)
         for k in steps:
             if self._barrier(replicate, k) is not None:
                 continue
             ends = _ends(replicate, k)
-            found = evaluator(*map(self._store.load, ends))
+            found = self._evaluator(*map(self._store.load, ends))
             first, second = (self._forks.digest(key) or "" for key in ends)
             self._book.add(_line(replicate, k), first, second, found)
             self._progress.line(
@@ -268,6 +268,10 @@ class Instability:
                 f"{found.barrier():.2%} test, {found.barrier('train'):.2%} "
                 "train"
             )
+
+    @functools.cached_property
+    def _evaluator(self) -> analysis.LineEvaluator:
+        return lines.make_evaluator(self._model, self._forks.images)
 
 
 def instability(

@@ -75,6 +75,18 @@ def test_errors_and_losses_along_a_line_by_hand():
     assert all(np.array_equal(after[k], v) for k, v in before.items())
 
 
+def test_two_orders_of_the_units_are_not_connected():
+    """One function, |x| > 1, of two networks that average to a constant."""
+    model = net(keras.layers.Dense(2, activation="relu", use_bias=False))
+    x = np.array([[-2, 0], [-0.5, 0], [0.5, 0], [2, 0]], "float32")
+    y = np.array([1, 0, 0, 1])
+    out = np.array([[0, 1], [0, 1]]), np.array([0.1, -0.9])
+    ends = [[np.array([[s, -s], [0, 0]]), *out] for s in (1.0, -1.0)]
+    line = tfl.linear_connectivity(model, *ends, {"test": (x, y)}, points=3)
+    assert [p.error for p in line.points] == [0, 0.5, 0]
+    assert line.barrier() == 0.5 and not line.stable
+
+
 def test_the_ends_are_the_networks_to_the_bit(monkeypatch):
     model = net(keras.layers.Dense(3, activation="tanh"))
     ends = [

@@ -227,11 +227,13 @@ def test_a_dense_and_an_empty_kernel_stay_so():
 
 def test_names(ticket):
     assert set(CONTROLS) == {
-        "reinit", "shuffle_mask", "random_mask", "rewound", *TOTAL_ONLY,
-        *CONSTANT, "resample", *NOISE,
+        "reinit", "shuffle_mask", "random_mask", "rewound", "reorder",
+        *TOTAL_ONLY, *CONSTANT, "resample", *NOISE,
     }
     # Those of theta go on from step k, disturbed or not; others start at 0.
-    assert set(REWOUND) == {"shuffle_mask", "rewound", *NOISE, *SCORED}
+    assert set(REWOUND) == {
+        "shuffle_mask", "rewound", "reorder", *NOISE, *SCORED
+    }
     for name in set(CONTROLS) - set(NOISE):
         weights = control(name, ticket).weights
         assert (weights is THETA) is (name in REWOUND)

@@ -367,3 +367,14 @@ def test_raw_weights_left_by_an_optimizer_that_mixes_them_are_dropped():
     ticket = Ticket.of(model, rewind=get_state(model), level=1)
     for path, keep in mask.items():
         np.testing.assert_array_equal(ticket.trained[path], keep)
+
+
+def test_a_model_that_holds_another_mask_is_given_the_ticket_whole():
+    x = keras.Input((2,))
+    model = mask_model(keras.Model(x, keras.layers.Dense(2, name="out")(x)))
+    state = get_state(model)
+    ticket = Ticket.of(model, rewind=state)
+    set_mask(model, {"out/kernel": np.zeros((2, 2), bool)})
+    ticket.apply_to(model)
+    found = get_state(model)
+    assert np.array_equal(found["out/kernel"], state["out/kernel"])

@@ -345,3 +345,15 @@ def test_a_slow_save_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch):
         assert not checkpoint.due()
         now[0] += 0.1
         assert checkpoint.due()
+
+
+def test_a_training_that_starts_from_a_snapshot_needs_it(tmp_path, notices):
+    path = tmp_path / "a.npz"
+    how = dict(required=True, notice=notices.append)
+    with pytest.raises(train.NoSnapshot, match="Train up to that step again"):
+        train.Checkpoint(path, {"k": 1}, **how).load()
+    checkpoint = train.Checkpoint(path, {"k": 1}, **how)
+    checkpoint.save(Snapshot(3, [], {"w": np.ones(2)}))
+    assert checkpoint.load().step == 3
+    with pytest.raises(train.NoSnapshot):
+        train.Checkpoint(path, {"k": 2}, **how).load()

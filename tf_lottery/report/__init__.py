@@ -5,15 +5,18 @@ they can be made again from that file alone. matplotlib and tqdm are imported
 by the functions that need them; the rest is the standard library.
 """
 
-from tf_lottery.report.costs import COST_COLUMNS, cost_rows
-from tf_lottery.report.figures import accuracy_figure, save_figure, weights_axis
 from tf_lottery.report.connectivity import (
     connectivity_figure,
     connectivity_table,
     read_lines,
     write_lines,
 )
-from tf_lottery.report.figures import accuracy_figure, save_figure
+from tf_lottery.report.costs import COST_COLUMNS, cost_rows
+from tf_lottery.report.figures import (
+    accuracy_figure,
+    save_figure,
+    weights_axis,
+)
 from tf_lottery.report.findings import finding
 from tf_lottery.report.metrics import (
     METRIC_COLUMNS,

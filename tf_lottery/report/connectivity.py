@@ -88,6 +88,8 @@ def read_lines(
         try:
             text = io.StringIO(data.decode(), newline="")
             rows = list(csv.DictReader(text, strict=True))
+            if any(None in row.values() for row in rows):
+                raise ValueError
             found.append(
                 [{k: kind(row[k]) for k, kind in columns.items()}
                  for row in rows]
@@ -105,16 +107,17 @@ def read_lines(
 
 def _check_barriers(points: _Rows, barriers: _Rows) -> None:
     """Raises ValueError where barriers are not those of the points."""
-    errors: dict[tuple[Any, ...], list[float]] = {}
+    lines: dict[tuple[Any, ...], dict[float, float]] = {}
     for row in points:
         line = tuple(row[k] for k in (*_LINE, "split"))
-        errors.setdefault(line, []).append(row["error"])
+        lines.setdefault(line, {})[row["alpha"]] = row["error"]
     for row in barriers:
         for split in ("test", "train"):
-            e = errors.pop((*(row[k] for k in _LINE), split), [])
-            if not e or max(e) - (e[0] + e[-1]) / 2 != row[f"barrier_{split}"]:
+            e = lines.pop((*(row[k] for k in _LINE), split))
+            barrier = max(e.values()) - (e[0.0] + e[1.0]) / 2
+            if barrier != row[f"barrier_{split}"]:
                 raise ValueError
-    if errors:
+    if lines:
         raise ValueError
 
 
