@@ -15,8 +15,8 @@ LATER = {
     "prune_every": Step(100), "structure": None, "scale_l1": None,
     "mask_by": "edge_popup", "epsilon": None, "epsilon_unit": "absolute",
     "rescale": "none", "score_steps": None, "score_learning_rate": None,
-    "verdict_density": 0.2, "verdict_margin": 0.002,
-    "tensorboard": False,
+    "verdict_density": 0.2, "verdict_margin": 0.002, "tensorboard": False,
+    "connectivity": False, "instability_steps": None,
 }
 CONTRACT = {
     "dataset": "digits",
@@ -87,6 +87,7 @@ IGNORED = {
     "verdict_density": 0.1,
     "verdict_margin": 0.01,
     "tensorboard": True,
+    "connectivity": True,
 }
 OTHER = {
     "dataset": "mnist",
@@ -142,6 +143,7 @@ def test_fields_and_defaults_are_the_contract():
     assert defaults == {k: v for k, v in CONTRACT.items() if k in FIELDS}
     # They are not in config.json at all.
     rest = {"checkpoint_every", "data_placement", "ray_address"}
+    rest |= {"instability_steps"}
     assert not rest & set(Config().to_json())
     # They are for some methods only.
     rest |= {

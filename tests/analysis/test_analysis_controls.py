@@ -244,7 +244,7 @@ def test_names(ticket):
     assert str(error.value) == (
         "`branches` must be among reinit, shuffle_mask, random_mask, "
         "random_uniform, random_erk, constant_sign, constant_random_sign, "
-        "rewound, resample, noise_0.5, noise_1, noise_3, inverted, "
+        "rewound, reorder, resample, noise_0.5, noise_1, noise_3, inverted, "
         "random_labels, random_pixels. Received: branches='shuffle'. Separate "
         "several by commas."
     )

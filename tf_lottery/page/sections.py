@@ -1,5 +1,6 @@
 """The parts of the page, in order."""
 
+from tf_lottery.page.connectivity import connectivity
 from tf_lottery.page.curves import accuracy
 from tf_lottery.page.curves import early_stop
 from tf_lottery.page.curves import learning_curves
@@ -28,6 +29,7 @@ SECTIONS: tuple[Maker, ...] = (
     initial_values,
     signs,
     overlap,
+    connectivity,
     costs,
     configuration,
 )
