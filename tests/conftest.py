@@ -136,6 +136,8 @@ def command(capfd):
 _FLAGS = (
     "--dataset=digits", "--model=lenet_300_100", "--levels=2",
     "--train_steps=60it", "--eval_every=20it", "--jit=off", "--seed=7",
+    # A page takes longer than such a run.
+    "--noreport",
 )
 
 

@@ -142,7 +142,7 @@ def test_fields_and_defaults_are_the_contract():
     defaults = {name: field.default for name, field in FIELDS.items()}
     assert defaults == {k: v for k, v in CONTRACT.items() if k in FIELDS}
     # They are not in config.json at all.
-    rest = {"checkpoint_every", "data_placement", "ray_address"}
+    rest = {"checkpoint_every", "data_placement", "ray_address", "report"}
     rest |= {"instability_steps"}
     assert not rest & set(Config().to_json())
     # They are for some methods only.

@@ -331,6 +331,10 @@ class Config:
         "hparams) to the folder tensorboard of the run directory.",
         identity=False, later=True,
     )
+    report: bool = flag(
+        True, "Draw the page report/index.html, at the end and on the way; "
+        "tf-lottery-report draws it later.", identity=False, kept=False,
+    )
     plan: bool = flag(
         False, "Print levels, exact counts, steps, disk and what would be "
         "reused; run nothing.", identity=False,

@@ -95,7 +95,9 @@ class Experiment:
         )
         self._store.check(self.identity, fingerprint)
         self._page = page.Follower(
-            self.run_dir, progress.line, writes=self._store.writes
+            self.run_dir,
+            progress.line,
+            writes=self._store.writes and config.report,
         )
         self.record = Record(
             self._store,
@@ -227,6 +229,7 @@ class Experiment:
                 self._progress.line,
             )
             told = f"\n{found}\n{told}"
+        self._progress.status("drawing the report")
         written = self._page.finish()
         if among_others:
             self._progress.line(f"Results: {self.run_dir}/results.csv")

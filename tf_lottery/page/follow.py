@@ -79,7 +79,8 @@ class Follower:
         Returns:
             The line that says where it is.
         """
-        return f"Report:  {self._write(under_way=False) or 'none'}"
+        path = self._write(under_way=False) if self._writes else None
+        return f"Report:  {path or 'none'}"
 
     def stop(self) -> None:
         """Has the page say that the run is no longer under way.
