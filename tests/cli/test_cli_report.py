@@ -10,7 +10,7 @@ def run(capfd, monkeypatch, tmp_path):
     from tf_lottery.cli.report import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tf_lottery.page.SECTIONS", ())
+    monkeypatch.setattr("tf_lottery.page.writing.SECTIONS", ())
 
     def run(*arguments):
         capfd.readouterr()

@@ -66,8 +66,22 @@ def make(tmp_path):
     return lambda name="run", **how: make_run(tmp_path / name, **how)
 
 
+# Made by the page's own modules; what other tests look at takes its time.
+CORE = tuple(
+    maker for maker in page.SECTIONS
+    if maker.__module__.rpartition(".")[2] in ("curves", "layers", "settings")
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def core():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tf_lottery.page.writing.SECTIONS", CORE)
+        yield
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, core):
     """A finished run with its report; not to be changed."""
     folder = make_run(tmp_path_factory.mktemp("runs") / "run")
     page.write([folder])

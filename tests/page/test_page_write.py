@@ -40,6 +40,23 @@ def test_parts_come_in_order_under_one_heading(whole):
     assert {link[1:] for link in links if link[0] == "#"} <= ids
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_of_a_run_has_every_part(finished, tmp_path, parse):
+    path = page.write([finished], tmp_path, makers=page.SECTIONS)
+    found = [text for _, text in headings(parse(tmp_path / path))][2:]
+    assert found == [
+        "Accuracy against density", "Early stop", "Learning curves",
+        "Do tickets generalise better, and learn sooner?",
+        "Density of each layer", "Masks of the first layer",
+        "Which units keep their weights?",
+        "Do the weights that stay move farther?",
+        "Which initial values survive?", "How many signs turn?",
+        "Do tickets keep the same weights?", "Costs",
+        "Configuration and versions",
+    ]
+    assert "cannot be shown" not in parse(tmp_path / path).text
+
+
 def test_nothing_is_loaded_and_nothing_runs(whole):
     tags = {tag for tag, _ in whole.elements}
     assert not tags & {"script", "link", "iframe", "object", "embed"}
@@ -69,6 +86,26 @@ def test_ids_are_unique_and_pictures_are_described(whole):
     assert all(attrs["scope"] in ("col", "row") for attrs in whole.all("th"))
     tables, boxes = whole.all("table"), whole.source.count('class="wide"')
     assert boxes == len(tables) + 7
+
+
+@pytest.mark.parametrize("other", ["a", "b"])
+def test_the_name_of_the_only_run_is_not_in_every_row(
+    finished, tmp_path, other, parse
+):
+    def maker(runs):
+        rows = [["a", 1, 0.25], [other, 2, 0.5]]
+        columns = ("run", "level", "gap")
+        return page.Section("Rows", tables=[page.Table("t", columns, rows)])
+
+    path = page.write([finished], tmp_path, makers=[maker])
+    source = parse(tmp_path / path).source
+    (head,) = re.findall(
+        r"<thead><tr>(.*?)</tr>", source[source.index(">Rows</h2>") :]
+    )
+    names = re.findall(r">([^<]+)</th>", head)
+    assert names == ["run"] * (other == "b") + ["level", "gap"]
+    assert "25.00&nbsp;%" in source
+    assert (tmp_path / "t.csv").read_text().startswith("run,level,gap\na,1")
 
 
 def test_every_figure_has_three_files_and_every_table_one(finished):

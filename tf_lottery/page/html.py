@@ -30,6 +30,8 @@ _NOT_FINISHED = (
 # A larger one is a cloud of points, which a phone draws faster as pixels.
 _MOST_SVG_BYTES = 400_000
 # A longer table is folded.
+_RUNS = ("run", "other_run")
+_ACCURACIES = ("lowest", "highest", "gap", "gap_low", "gap_high")
 _MOST_ROWS = 16
 # Of an inch of a figure, on a phone and on a desktop: text of 10 points is
 # then 8 and 15 pixels high.
@@ -185,9 +187,9 @@ def cell_text(column: str, value: Any) -> str:
         return str(value)
     if column.endswith("_pp"):
         return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
-    if column.endswith("_ratio"):
+    if re.search(r"_ratio(_low|_high)?$", column):
         return f"{value:.2f} \N{MULTIPLICATION SIGN}"
-    if "accuracy" in column or column in ("lowest", "highest"):
+    if "accuracy" in column or column in _ACCURACIES:
         return f"{100 * value:.2f} %"
     if re.search(r"(^|_)(density|sparsity|share)$", column):
         percent = 100 * value
@@ -318,23 +320,27 @@ def _table(table: Table) -> str:
         return (
             f'<p class="below">{title}: {len(rows):,} rows in {link}.</p>'
         )
-    numeric = [
-        all(
-            row[n] is None or _is_number(row[n]) for row in rows
-        ) for n in range(len(table.columns))
+    columns = [
+        n for n, column in enumerate(table.columns)
+        # Of one run its name in every row says nothing.
+        if column not in _RUNS or len({row[n] for row in rows}) > 1
     ]
+    numeric = {
+        n: all(row[n] is None or _is_number(row[n]) for row in rows)
+        for n in columns
+    }
     head = "".join(
         f'<th scope="col"{_class(numeric[n])}>'
-        f"{escape(str(column).replace('_', ' '))}</th>"
-        for n, column in enumerate(table.columns)
+        f"{escape(str(table.columns[n]).replace('_', ' '))}</th>"
+        for n in columns
     )
     body = "".join(
         "<tr>"
         + "".join(
-            f"<{_tag(n)}{_class(numeric[n])}>"
-            f"{escape(cell_text(str(table.columns[n]), value))}"
-            f"</{_tag(n).split()[0]}>"
-            for n, value in enumerate(row)
+            f"<{_tag(n == columns[0])}{_class(numeric[n])}>"
+            f"{escape(cell_text(str(table.columns[n]), row[n]))}"
+            f"</{_tag(n == columns[0]).split()[0]}>"
+            for n in columns
         )
         + "</tr>"
         for row in shown
@@ -358,8 +364,8 @@ def _table(table: Table) -> str:
     return f'<div class="tables">{whole}</div>'
 
 
-def _tag(column: int) -> str:
-    return 'th scope="row"' if column == 0 else "td"
+def _tag(first: bool) -> str:
+    return 'th scope="row"' if first else "td"
 
 
 def _class(numeric: bool) -> str:
