@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tf_lottery import report
 from tf_lottery.analysis import Measures
 from tf_lottery.analysis import measure_tickets
 from tf_lottery.config import Config
 from tf_lottery.page.section import Section
-from tf_lottery.paths import open_read
 from tf_lottery.plan import MAIN
 from tf_lottery.plan import trainings
 from tf_lottery.results import Results
@@ -112,25 +111,8 @@ class Run:
             OSError: the file cannot be read.
             ValueError: it is no such file.
         """
-        path = os.path.join(self._store.level_path(key), "metrics.csv")
-        with open_read(path) as file:
-            text = io.StringIO(file.read().decode("utf-8"), newline="")
-        try:
-            return [
-                {
-                    name: int(value) if name == "step"
-                    else value if name == "split"
-                    else float(value)
-                    for name, value in row.items()
-                }
-                for row in csv.DictReader(text)
-            ]
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                "`path` must be a metrics.csv of this library. Received: "
-                f"{path}, which is truncated or altered. Delete the folder of "
-                "its level, and it is trained again."
-            ) from error
+        folder = self._store.level_path(key)
+        return report.read_evaluations(os.path.join(folder, "metrics.csv"))
 
     def description(self, key: Key) -> dict[str, Any]:
         """Returns what a ticket says of itself, without its arrays.
