@@ -28,8 +28,9 @@ def test_keys_are_by_replicate_then_level(found):
     assert found.keys("rewound") == []
 
 
-def test_tickets_come_level_by_level(found):
-    kept = [ticket.mask.kept for ticket in found.tickets(1)]
+def test_a_ticket_is_found_by_its_key(found):
+    keys = [key for key in found.keys() if key.replicate == 1]
+    kept = [found.ticket(key).mask.kept for key in keys]
     assert kept == [50_200, 40_260, 32_298]
 
 

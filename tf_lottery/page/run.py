@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tf_lottery import report
@@ -71,21 +70,6 @@ class Run:
             ),
             key=lambda key: (key.replicate, key.level),
         )
-
-    def tickets(self, replicate: int) -> Iterator[Ticket]:
-        """Yields the tickets of a replicate, level by level from 0.
-
-        Only one is in memory at a time if the caller keeps none.
-
-        Args:
-            replicate: from 0.
-
-        Raises:
-            ValueError: a ticket is missing, truncated or altered.
-        """
-        for key in self.keys():
-            if key.replicate == replicate:
-                yield self.ticket(key)
 
     def ticket(self, key: Key) -> Ticket:
         """Returns the ticket of a finished training.

@@ -175,6 +175,8 @@ def started(run: Run) -> str:
             "the values that training of the level started from "
             f"(--retrain={run.results.retrain})"
         )
+    if run.config.get("ticket"):
+        return "the values that the transferred ticket came with"
     if step.startswith("0"):
         return "the initial values"
     return f"the values of the rewind point ({step})"

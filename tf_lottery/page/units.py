@@ -55,10 +55,6 @@ def units(runs: Sequence[Run]) -> Section | None:
         return None
     figures = [
         Figure(
-            "kernel_density", run_figure(shown, _draw_density),
-            "Density of each kernel against the weights remaining in all.",
-        ),
-        Figure(
             "dead_units", run_figure(shown, _draw_dead),
             "Share of a kernel's inputs without an outgoing weight, and of "
             "its outputs without an incoming one, against the weights "
@@ -173,14 +169,6 @@ def _at(run: Run, value: Value, level: int) -> dict[str, float]:
         for point in points
         if point.level == level and point.spread.count
     }
-
-
-def _draw_density(axes: Axes, run: Run) -> None:
-    draw_kernels(
-        axes, run, lambda kernel: kernel.kept / kernel.size,
-        "weights kept (% of the kernel)", factor=100.0,
-    )
-    axes.set_ylim(bottom=0)
 
 
 def _draw_dead(axes: Axes, run: Run) -> None:

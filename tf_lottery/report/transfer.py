@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.analysis import ALPHA
 from tf_lottery.report.summary import density_percent, mean
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ _Cells = Sequence[Mapping[str, Any]]
 _FONT_SIZE = 10
 # Okabe-Ito: below and above random tickets. Each cell has its number too.
 _BELOW, _ABOVE = "#D55E00", "#0072B2"
-_ALPHA = 0.05
 
 
 def transfer_table(cells: _Cells) -> str:
@@ -178,7 +178,7 @@ def _number(cell: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(cell: Mapping[str, Any]) -> bool:
-    return cell["p_above"] is not None and cell["p_above"] <= _ALPHA
+    return cell["p_above"] is not None and cell["p_above"] <= ALPHA
 
 
 def _grid(cells: _Cells) -> tuple[list[str], list[str], dict]:
