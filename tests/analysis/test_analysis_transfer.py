@@ -59,6 +59,16 @@ def test_only_replicates_of_both_count():
     assert cell["difference"] == pytest.approx(0.1)
 
 
+def test_an_accuracy_that_is_not_known_is_left_out():
+    some = rows([0.1, 0.2])
+    some[-1] = {**some[-1], "test_accuracy": float("nan")}
+    cell = transfer_cell(some, 0.2)
+    assert (cell["replicates"], cell["p_above"]) == (1, None)
+    assert cell["difference"] == pytest.approx(0.1)
+    some = [{**row, "test_accuracy": float("nan")} for row in some]
+    assert transfer_cell(some, 0.2) is None
+
+
 def test_transferred_cells_are_one_family():
     cells = [
         {"own": own, "p_above": p}

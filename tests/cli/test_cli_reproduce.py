@@ -129,6 +129,9 @@ BAD = {
     "flag": (["--figures=lenet"], "Did you mean --figure"),
     "levels": (["--figure=tiny", "--levels=2"], "Received: --levels"),
     "value": (["--figure=tiny", "--replicates=x"], "`replicates` must be an"),
+    "page": (
+        ["--figure=tiny", "--page=/"], "`page` must be a text file that can",
+    ),
     "nothing there": (
         ["--figure=tiny", "--evaluate"], "`output_dir` must hold a run of tiny",
     ),

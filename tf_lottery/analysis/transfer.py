@@ -54,7 +54,16 @@ def transfer_cell(
         run = runs.setdefault((row["branch"], row["level"]), {})
         run[row["replicate"]] = row
     pairs = {
-        level: sorted(set(run) & set(runs.get(("random_mask", level), {})))
+        level: [
+            replicate
+            for replicate, other in sorted(
+                runs.get(("random_mask", level), {}).items()
+            )
+            if replicate in run
+            and math.isfinite(
+                run[replicate]["test_accuracy"] - other["test_accuracy"]
+            )
+        ]
         for (branch, level), run in runs.items()
         if branch == "main"
     }

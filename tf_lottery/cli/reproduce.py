@@ -95,6 +95,9 @@ def _run(argv: list[str], outcome: Any) -> int:
         )
     figure = claims.FIGURES[own["figure"]]
     configs = figure.configs(short=own["short"], **given)
+    if own["page"]:
+        # Before anything is trained that it is to tell of.
+        _read_page(own["page"])
     plan = given.get("plan", False)
     if plan or not own["evaluate"]:
         _train(configs)
@@ -158,12 +161,7 @@ def _report(
     atomic.replace_file(f"{stem}.md", f"{part}\n".encode())
     written = [f"{stem}.csv", f"{stem}.md"]
     if own["page"]:
-        try:
-            with open(own["page"], encoding="utf-8") as file:
-                before = file.read()
-        except FileNotFoundError:
-            before = ""
-        after = claims.renewed(before, name, part)
+        after = claims.renewed(_read_page(own["page"]), name, part)
         atomic.replace_file(own["page"], after.encode())
         written.append(own["page"])
     if not given.get("quiet", False):
@@ -171,6 +169,26 @@ def _report(
             f"\n{figure.title}\n{command}\n\n{claims.text(outcomes)}\n\n"
             f"Files: {', '.join(written)}"
         )
+
+
+def _read_page(path: str) -> str:
+    """Returns the text of a page that can be renewed; empty if new."""
+    folder = os.path.abspath(path)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    new = os.path.isdir(folder) and folder != os.path.abspath(path)
+    try:
+        if not os.access(folder, os.W_OK):
+            raise PermissionError
+        if new:
+            return ""
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            "`page` must be a text file that can be written, or a new one. "
+            f"Received: page={path}. Choose another."
+        ) from error
 
 
 def _command(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
