@@ -181,6 +181,8 @@ def content():
             str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(folder.rglob("*"))
             if path.is_file()
+            # That of the report is of all levels.
+            and path.parent.name != "report"
             and (path.name == "metrics.csv" or path.parent.name == "ticket")
         }
 

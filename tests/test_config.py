@@ -16,7 +16,7 @@ LATER = {
     "mask_by": "edge_popup", "epsilon": None, "epsilon_unit": "absolute",
     "rescale": "none", "score_steps": None, "score_learning_rate": None,
     "verdict_density": 0.2, "verdict_margin": 0.002, "tensorboard": False,
-    "connectivity": False, "instability_steps": None,
+    "connectivity": False, "instability_steps": None, "report": True,
 }
 CONTRACT = {
     "dataset": "digits",

@@ -333,7 +333,7 @@ class Config:
     )
     report: bool = flag(
         True, "Draw the page report/index.html, at the end and on the way; "
-        "tf-lottery-report draws it later.", identity=False, kept=False,
+        "binaries/report.py draws it later.", identity=False, kept=False,
     )
     plan: bool = flag(
         False, "Print levels, exact counts, steps, disk and what would be "

@@ -75,11 +75,18 @@ print(main(["report.py", *sys.argv[1:]]), "tensorflow" in sys.modules)
     assert python("-c", code, "/no/run").stdout == "1 False\n"
 
 
-def test_a_run_ends_by_telling_where_its_page_is(whole):
-    path = whole.path / "report/index.html"
-    lines = whole.out.splitlines()
+def test_a_run_ends_by_telling_where_its_page_is(copied, python, flags):
+    drawn = [flag for flag in flags if flag != "--noreport"]
+    done = python(
+        "binaries/train_ticket.py", *drawn, "--branches=reinit",
+        f"--output_dir={copied.parent}",
+    )
+    path = copied / "report/index.html"
+    lines = done.stdout.splitlines()
     assert f"Report:  {path}" in lines
     assert [line.split(":")[0] for line in lines[-5:]] == [
         "Verdict", "Results", "Metrics", "Tickets", "Report",
     ]
-    assert path.read_text().startswith("<!doctype html>")
+    text = path.read_text()
+    assert text.startswith("<!doctype html>")
+    assert "cannot be shown" not in text
