@@ -65,7 +65,10 @@ def few_objects_to_collect():
 
 @pytest.fixture(scope="session", autouse=True)
 def no_pages():
-    """Spares runs in this process their report: it takes longer than they."""
+    """Spares runs in this process their report: it takes longer than they.
+
+    A test of what a run writes into its report asks for `pages`.
+    """
     from tf_lottery.page import Follower
 
     class Undrawn(Follower):
@@ -75,6 +78,14 @@ def no_pages():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tf_lottery.page.Follower", Undrawn)
         yield
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """Has runs of one test draw their pages, as they do for a user."""
+    from tf_lottery.page import follow
+
+    monkeypatch.setattr("tf_lottery.page.Follower", follow.Follower)
 
 
 @pytest.fixture(autouse=True)

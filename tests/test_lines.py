@@ -112,6 +112,26 @@ def test_finished_lines_are_kept_while_their_tickets_are(
     assert {name: read(folder / "report" / name) for name in FILES} == before
 
 
+@pytest.mark.usefixtures("pages")
+def test_a_page_leaves_the_lines_of_its_run_alone(copied, monkeypatch):
+    folder, how = copied
+    monkeypatch.setattr("tf_lottery.page.writing.SECTIONS", (connectivity,))
+    before = {name: read(folder / "report" / name) for name in FILES}
+    evaluated = []
+    monkeypatch.setattr(
+        analysis.LineEvaluator, "__call__",
+        lambda self, *ends, **options: evaluated.append(ends),
+    )
+    for _ in range(2):
+        tfl.run(**how)
+        assert (folder / "report" / "connectivity_barriers.csv").is_file()
+        after = {name: read(folder / "report" / name) for name in FILES}
+        assert after == before and not evaluated
+    text = (folder / "report" / "index.html").read_text()
+    assert "truncated or altered" not in text
+    assert "stable to SGD noise, at" in text
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_altered_files_are_told(copied, name):
     folder = copied[0] / "report"

@@ -241,6 +241,26 @@ def test_names_of_figures_are_plain_and_unique(make, names):
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    "kind, name",
+    [("Table", n) for n in ("metrics", "verdict", "connectivity", "barriers")]
+    + [("Figure", n) for n in ("accuracy", "instability")],
+)
+def test_data_of_a_run_are_not_written_over(make, kind, name):
+    folder = make()
+    made = {
+        "Table": {"tables": [page.Table(name, ["a"], [])]},
+        "Figure": {"figures": [page.Figure(name, Drawing(), "x")]},
+    }
+    with pytest.raises(ValueError, match="no data file of a run"):
+        page.write(
+            [folder], makers=[lambda runs: page.Section("T", **made[kind])]
+        )
+    suffix = "csv" if kind == "Table" else "png"
+    assert not (folder / "report" / f"{name}.{suffix}").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_maker_with_nothing_leaves_no_part(make, parse):
     folder = make()
     parsed = parse(folder / page.write([folder], makers=[lambda runs: None]))

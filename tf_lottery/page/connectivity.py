@@ -89,7 +89,7 @@ def connectivity(runs: Sequence[Run]) -> Section | None:
         "Linear mode connectivity",
         [*text, _HOW] if figures else text,
         figures,
-        [Table("connectivity", _COLUMNS, rows)] if rows else [],
+        [Table("connectivity_barriers", _COLUMNS, rows)] if rows else [],
     )
 
 

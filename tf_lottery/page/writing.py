@@ -21,6 +21,11 @@ from tf_lottery.page.section import Table
 from tf_lottery.page.sections import SECTIONS
 from tf_lottery.report import write_table
 
+# Data and figure of a run, kept in the same folder: no part writes over them.
+_KEPT = {
+    "Table": {"barriers", "connectivity", "metrics", "verdict"},
+    "Figure": {"accuracy", "instability"},
+}
 # What everything below a heading may be missing for.
 _DAMAGE = (ValueError, OSError)
 
@@ -57,7 +62,8 @@ def write(
 
     Raises:
         ValueError: none of the folders is a run directory, `folder` is
-            missing, or two parts have a figure or a table of one name.
+            missing, or two parts have a figure or a table of one name, or of
+            the name of a run's data, such as metrics.csv.
         OSError: the folder cannot be written.
 
     Example:
@@ -94,26 +100,28 @@ def write(
         sections=shown,
     )
     files = {}
-    names: set[str] = set()
+    names: set[tuple[str, str]] = set()
     for _, part in shown:
         if isinstance(part, str):
             continue
         items: list[Figure | Table] = [*part.figures, *part.tables]
         for item in items:
-            kind = f"{type(item).__name__} {item.name}"
-            if kind in names or not re.fullmatch("[A-Za-z0-9_]+", item.name):
+            kind, name = type(item).__name__, item.name
+            plain = re.fullmatch("[A-Za-z0-9_]+", name)
+            if (kind, name) in names or name in _KEPT[kind] or not plain:
                 raise ValueError(
-                    "`name` must be letters, digits and underscores, and no "
-                    f"other's. Received: {kind}. Rename it."
+                    "`name` must be letters, digits and underscores, no "
+                    "other's, and no data file of a run. Received: "
+                    f"{kind} {name}. Rename it."
                 )
-            names.add(kind)
+            names.add((kind, name))
         for figure in part.figures:
             files[figure.name] = figure_files(
                 figure.name, figure.drawn, ["svg"] if under_way else FORMS
             )
             for form, data in files[figure.name].items():
-                name = f"{figure.name}.{form}"
-                replace_file(os.path.join(target, name), data)
+                path = os.path.join(target, f"{figure.name}.{form}")
+                replace_file(path, data)
         for table in part.tables:
             path = os.path.join(target, f"{table.name}.csv")
             write_table(table.columns, table.rows, path)
