@@ -10,8 +10,11 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery import analysis
+from tf_lottery import atomic
 from tf_lottery import page
 from tf_lottery import report
+from tf_lottery.lines import Line
+from tf_lottery.lines import LineBook
 from tf_lottery.page.connectivity import connectivity
 from tf_lottery.results import load_results
 
@@ -137,13 +140,51 @@ def test_altered_files_are_told(copied, name):
     folder = copied[0] / "report"
     text = (folder / name).read_text()
     lines = text.splitlines(keepends=True)
-    for bad in (
-        "", lines[0], "".join(lines[:-1]), text[:-100], "\0" + text,
-        text.replace("next_level", "x", 1), text.replace("e", "é", 1),
-    ):
+    bad_texts = [
+        "", text[:-100], "\0" + text, text.replace("next_level", "x", 1),
+        text.replace("e", "é", 1),
+    ]
+    if name == "connectivity.csv":
+        bad_texts += [lines[0], "".join(lines[:-1])]
+    else:
+        bad_texts += [text + lines[-1]]
+    for bad in bad_texts:
         (folder / name).write_text(bad, encoding="latin-1")
         with pytest.raises(ValueError, match="is truncated or altered"):
             report.read_lines(folder)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_kill_between_the_files_costs_one_line(
+    copied, monkeypatch, replaced
+):
+    folder = copied[0] / "report"
+    points, barriers = report.read_lines(folder)
+    name = {k: barriers[-1][k] for k in Line.__dataclass_fields__}
+    if replaced:
+        # Its ticket is another now, and so are its points.
+        barriers[-1]["second"] = "0"
+        report.write_lines(folder, points, barriers)
+    else:
+        report.write_lines(folder, points[:-60], barriers[:-1])
+    real = atomic.replace_file
+
+    def killed(path, data):
+        if path.endswith("barriers.csv") and b"digest" in data:
+            raise KeyboardInterrupt
+        real(path, data)
+
+    monkeypatch.setattr(atomic, "replace_file", killed)
+    line = analysis.Connectivity(tuple(
+        analysis.Point(alpha, split, 0.5 * alpha, 0.1)
+        for split in ("test", "train") for alpha in (0.0, 0.5, 1.0)
+    ))
+    with pytest.raises(KeyboardInterrupt):
+        LineBook(str(copied[0]), print).add(
+            Line(**name), "digest", "other", line
+        )
+    assert read(folder / "connectivity.csv")[-1]["error"] == "0.5"
+    assert report.read_lines(folder) == (points[:-60], barriers[:-1])
 
 
 def test_without_pairs_it_is_said(command, tmp_path):

@@ -111,12 +111,16 @@ class LineBook:
             "first": first,
             "second": second,
         }
+        known = len(self.barriers)
         self.points, self.barriers = (
-            sorted(
-                [*(r for r in old if not _is(r, line)), *new], key=_order
-            )
-            for old, new in ((self.points, points), (self.barriers, [row]))
+            [r for r in rows if not _is(r, line)]
+            for rows in (self.points, self.barriers)
         )
+        if len(self.barriers) < known:
+            # First off: a kill must not leave its barrier by other points.
+            report.write_lines(self._folder, self.points, self.barriers)
+        self.points = sorted([*self.points, *points], key=_order)
+        self.barriers = sorted([*self.barriers, row], key=_order)
         report.write_lines(self._folder, self.points, self.barriers)
 
 

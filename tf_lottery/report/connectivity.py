@@ -47,6 +47,9 @@ _MOST_TICKS = 7
 def write_lines(folder: str, points: _Rows, barriers: _Rows) -> None:
     """Writes connectivity.csv, then barriers.csv, each in one step.
 
+    After a kill between them there are points of a line that has no barrier:
+    it is not finished, and `read_lines` leaves them out.
+
     Args:
         folder: of the report.
         points: one per line, alpha and split, with the columns `replicate`,
@@ -73,6 +76,8 @@ def read_lines(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Returns the points and the barriers that `write_lines` wrote.
 
+    Points of a line that has no barrier are left out: it is not finished.
+
     Args:
         folder: of the report.
 
@@ -87,15 +92,18 @@ def read_lines(
             data = file.read()
         try:
             text = io.StringIO(data.decode(), newline="")
-            rows = list(csv.DictReader(text, strict=True))
-            if any(None in row.values() for row in rows):
+            reader = csv.DictReader(text, strict=True)
+            rows = list(reader)
+            if reader.fieldnames != list(columns) or any(
+                None in row.values() for row in rows
+            ):
                 raise ValueError
             found.append(
                 [{k: kind(row[k]) for k, kind in columns.items()}
                  for row in rows]
             )
             if name == "barriers.csv":
-                _check_barriers(*found)
+                found[0] = _finished(*found)
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 "`folder` must hold lines as write_lines wrote them. "
@@ -105,20 +113,30 @@ def read_lines(
     return found[0], found[1]
 
 
-def _check_barriers(points: _Rows, barriers: _Rows) -> None:
-    """Raises ValueError where barriers are not those of the points."""
+def _finished(points: _Rows, barriers: _Rows) -> list[dict[str, Any]]:
+    """Points of the lines that have a barrier.
+
+    Raises:
+        KeyError: a barrier has no line, or half of one.
+        ValueError: it is another than that of its points.
+    """
     lines: dict[tuple[Any, ...], dict[float, float]] = {}
     for row in points:
-        line = tuple(row[k] for k in (*_LINE, "split"))
-        lines.setdefault(line, {})[row["alpha"]] = row["error"]
+        lines.setdefault(_line(row), {})[row["alpha"]] = row["error"]
+    whole = set()
     for row in barriers:
         for split in ("test", "train"):
-            e = lines.pop((*(row[k] for k in _LINE), split))
+            line = _line({**row, "split": split})
+            e = lines[line]
             barrier = max(e.values()) - (e[0.0] + e[1.0]) / 2
-            if barrier != row[f"barrier_{split}"]:
+            if barrier != row[f"barrier_{split}"] or line in whole:
                 raise ValueError
-    if lines:
-        raise ValueError
+            whole.add(line)
+    return [dict(row) for row in points if _line(row) in whole]
+
+
+def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in (*_LINE, "split"))
 
 
 def connectivity_table(barriers: _Rows) -> str:
