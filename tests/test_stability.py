@@ -2,13 +2,18 @@
 
 import csv
 import dataclasses
+import os
+import pathlib
 import re
 
 import pytest
 
 import tf_lottery as tfl
 from tf_lottery import forks
+from tf_lottery import page
 from tf_lottery.fingerprint import fingerprint
+from tf_lottery.page.connectivity import connectivity
+from tf_lottery.page.settings import configuration
 from tf_lottery.stability import Instability
 
 FLAGS = (
@@ -70,6 +75,37 @@ def test_the_command_tells_barriers_and_writes_lines(
     assert "truncated or altered" in mended.err
     assert mended.out == done.out
     assert read(altered) == points
+
+
+def test_its_page_has_its_lines_alone(command, tmp_path):
+    run = tfl.Config(
+        output_dir=str(tmp_path), jit="off", eval_every=20, train_steps=20,
+        optimizer="sgd", quiet=True,
+    )
+    found = tfl.instability(run, steps=[0])
+    lines = [f"{found.run_dir}/report/{name}.csv" for name in
+             ("connectivity", "barriers")]
+    before = [*map(read, lines)]
+    told = pathlib.Path(page.write([found.run_dir])).read_text()
+    assert re.findall("<h2[^>]*>(.*?)</h2>", told) == [
+        "Linear mode connectivity"
+    ]
+    assert "lenet_300_100 on digits, instability" in told
+    assert "Please note" not in told and 'class="ruling"' not in told
+    assert "Dense networks that part in data order at step k" in told
+    assert [*map(read, lines)] == before
+    # Beside a run with tickets it adds a line to one part alone.
+    both = tfl.run(run, levels=0)
+    path = page.write(
+        [both.run_dir, found.run_dir], tmp_path / "both",
+        makers=(connectivity, configuration),
+    )
+    told = pathlib.Path(path).read_text()
+    assert told.count('class="ruling"') == 1
+    assert "differ from their defaults" in told and "at step k" in told
+    os.remove(lines[1])
+    told = pathlib.Path(page.write([found.run_dir])).read_text()
+    assert "No line has finished yet" in told
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,12 @@ def read_run(folder: str) -> Run:
     if not known:
         notices.append("The folder is empty: nothing has been run in it.")
     values = _values(folder, names, notices)
+    label = os.path.basename(os.path.abspath(folder))
+    found = Run(folder, label, values, Results([], folder))
+    if found.instability:
+        if not paths.is_file(os.path.join(folder, "report", "barriers.csv")):
+            notices.append("No line has finished yet: there is no result.")
+        return dataclasses.replace(found, notices=tuple(notices))
     settings = _settings(values, notices)
     if _SWEEP in names:
         notices.append(
@@ -111,7 +117,6 @@ def read_run(folder: str) -> Run:
     results = Results(rows, folder)
     if settings is not None:
         results = Results.of(rows, folder, values)
-    label = os.path.basename(os.path.abspath(folder))
     return Run(folder, label, values, results, settings, tuple(notices))
 
 

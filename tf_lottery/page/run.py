@@ -49,6 +49,11 @@ class Run:
     notices: Sequence[str] = ()
 
     @property
+    def instability(self) -> bool:
+        """Whether it holds dense copies that part, and lines, no tickets."""
+        return self.config.get("method") == "instability"
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """Rows of results.csv."""
         return self.results.rows

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tf_lottery.atomic import replace_file
 from tf_lottery.page import verdict
+from tf_lottery.page.connectivity import connectivity
 from tf_lottery.page.drawing import FORMS
 from tf_lottery.page.drawing import figure_files
 from tf_lottery.page.html import Page
@@ -88,7 +89,13 @@ def write(
     target = os.path.join(read[0].path, "report") if folder is None else folder
     target = os.fspath(target)
     makers = SECTIONS if makers is None else makers
-    sections = [_made(maker, read) for maker in (verdict.verdict, *makers)]
+    pruned = [run for run in read if not run.instability]
+    sections = [
+        # Of an instability run there is nothing but its lines.
+        _made(maker, read if maker is connectivity else pruned)
+        for maker in (verdict.verdict, *makers)
+        if pruned or maker is connectivity
+    ]
     shown = [(title, part) for title, part in sections if part is not None]
     page = Page(
         title=_title(read),
@@ -96,7 +103,7 @@ def write(
         state=_state(read, under_way),
         under_way=under_way,
         notices=_notices(read, problems),
-        rulings=[verdict.ruling(run) for run in read],
+        rulings=[verdict.ruling(run) for run in pruned],
         sections=shown,
     )
     files = {}
