@@ -119,6 +119,26 @@ def test_steps_that_come_later_change_nothing(found, tmp_path, capfd):
     assert not list(folder.rglob("checkpoint.npz"))
 
 
+def test_a_beginning_that_is_taken_again_is_compared(
+    tmp_path, monkeypatch, capfd
+):
+    analysed(tmp_path, 10)
+    capfd.readouterr()
+    analysed(tmp_path, 10, 25, quiet=False)
+    assert "was trained again" not in capfd.readouterr().err
+    real = forks.report.read_evaluations
+
+    def other(path):
+        return [{**row, "loss": row["loss"] + row["step"]}
+                for row in real(path)]
+
+    # As on hardware that gives other bits each time.
+    monkeypatch.setattr(forks.report, "read_evaluations", other)
+    analysed(tmp_path, 10, 25, 30, quiet=False)
+    told = capfd.readouterr().err
+    assert "differs at step 20 from the first time" in told
+
+
 def test_a_cut_training_goes_on_to_the_same_end(
     found, tmp_path, monkeypatch
 ):

@@ -12,6 +12,7 @@ import tf_lottery as tfl
 from tf_lottery import forks
 from tf_lottery import page
 from tf_lottery.fingerprint import fingerprint
+from tf_lottery.forks import fork_key
 from tf_lottery.page.connectivity import connectivity
 from tf_lottery.page.settings import configuration
 from tf_lottery.stability import Instability
@@ -149,6 +150,47 @@ def test_auto_is_the_run_of_the_step_that_it_chooses(command, tmp_path):
     again = command(*flags, "--rewind=auto", "--replicates=2", "--plan")
     assert f"rewind=auto: step {chosen}" in again.err
     assert str(folder) in again.out
+
+
+@pytest.mark.parametrize("trained_before", [False, True])
+def test_auto_trains_the_first_network_once(
+    monkeypatch, tmp_path, trained_before
+):
+    config = tfl.Config(
+        train_steps=40, jit="off", output_dir=str(tmp_path), eval_every=20,
+        optimizer="sgd",
+    )
+    if trained_before:
+        tfl.instability(config, steps=[39], quiet=True)
+    trained, counted, totals = [], [], []
+    real = forks.ForkTrainer._train_main
+
+    def noted(self, replicate, keep, whole):
+        trained.append((list(keep), whole))
+        real(self, replicate, keep, whole)
+
+    class Progress:
+        line = result = status = staticmethod(lambda text: None)
+        start = totals.append
+        advance = counted.append
+
+    monkeypatch.setattr(forks.ForkTrainer, "_train_main", noted)
+    monkeypatch.setattr(
+        Instability, "_barrier", lambda self, replicate, k: None
+        if self._forks.digest(fork_key(replicate, k)) is None
+        else 0.01 if k == 4 else 0.1,
+    )
+    # The lines are not evaluated.
+    monkeypatch.setattr(Instability, "_write", lambda self, results: "")
+    found = Instability(config, None, Progress)
+    assert found.choose() == tfl.Step(4)
+    assert trained == [([0, 1, 2, 4, 8], not trained_before)]
+    # All but the copy of step 8, of which nothing is left.
+    assert sum(counted) == totals[0] - 32
+    assert sorted(p.name for p in tmp_path.glob("*/*/fork_*")) == [
+        f"fork_{k:06d}" for k in (0, 1, 2, 4, 39) if k < 5 or trained_before
+    ]
+    assert not [*tmp_path.rglob("checkpoint.npz")]
 
 
 def test_where_none_is_stable_the_last_is_taken_and_told(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +17,7 @@ from tf_lottery import assembly
 from tf_lottery import data
 from tf_lottery import paths
 from tf_lottery import provenance
+from tf_lottery import report
 from tf_lottery import search
 from tf_lottery import seeds
 from tf_lottery import train
@@ -43,7 +47,10 @@ class ForkTrainer:
     a snapshot of weights, statistics and optimizer, which the copy goes on
     from: the first k steps are shared because they are taken once. From there
     on the data order, the augmentation and random layers of the copy are of
-    another seed. One first network serves every k.
+    another seed. One first network serves every k. For a k that is asked for
+    when the first network is trained its beginning is taken again, up to the
+    last such k: it is the same to the bit where hardware is, and a line says
+    so where its evaluations are not those of the first time.
 
     Args:
         config: resolved.
@@ -106,7 +113,8 @@ class ForkTrainer:
 
         Args:
             replicate: from 0.
-            steps: every k.
+            steps: every k; in one call of `finish`, or with all of them as
+                `keep` in one call after the other.
         """
         total = sum(
             self.length - k for k in self._unfinished(replicate, steps)
@@ -115,23 +123,28 @@ class ForkTrainer:
             return total + self.length
         return total + max(self._absent(replicate, steps), default=0)
 
-    def finish(self, replicate: int, steps: Sequence[int]) -> None:
+    def finish(
+        self, replicate: int, steps: Sequence[int], keep: Sequence[int] = ()
+    ) -> None:
         """Trains the first network and its copies, where not finished.
 
         Args:
             replicate: from 0.
             steps: every k.
+            keep: every k that may be asked for later: its snapshot is kept
+                on disk with theirs, until it is used or `drop` removes it.
 
         Raises:
             Stopped: a signal said so; what is done is kept.
             OSError: the run directory cannot be written.
         """
         main = Key(replicate, MAIN, 0)
+        both = sorted({*steps, *keep})
         if self.digest(main) is None:
-            self._train_main(replicate, self._absent(replicate, steps), True)
+            self._train_main(replicate, self._absent(replicate, both), True)
         # Steps that came later, or that a resumed training was beyond.
-        if absent := self._absent(replicate, steps):
-            self._train_main(replicate, absent, False)
+        if self._absent(replicate, steps):
+            self._train_main(replicate, self._absent(replicate, both), False)
         for k in self._unfinished(replicate, steps):
             try:
                 self._train_fork(replicate, k)
@@ -140,6 +153,20 @@ class ForkTrainer:
                 self._store.tidy([main])
                 self._train_main(replicate, [k], False)
                 self._train_fork(replicate, k)
+
+    def drop(self, replicate: int, steps: Sequence[int]) -> None:
+        """Removes the snapshots that no copy has been trained from.
+
+        Args:
+            replicate: from 0.
+            steps: every k.
+        """
+        for k in self._unfinished(replicate, steps):
+            key = fork_key(replicate, k)
+            self._store.tidy([key])
+            with contextlib.suppress(OSError):
+                # Empty folders alone.
+                os.removedirs(self._store.level_path(key))
 
     def _unfinished(self, replicate: int, steps: Sequence[int]) -> list[int]:
         return [k for k in steps if self.digest(fork_key(replicate, k)) is None]
@@ -177,9 +204,29 @@ class ForkTrainer:
                 ),
             )
         except _Reached:
+            self._on_step(max(keep), ())
+            self._compare(key)
             self._store.tidy([key])
         else:
             self._save(key, initial, metrics, "")
+
+    def _compare(self, key: Key) -> None:
+        """Says where a beginning taken again is not that of the first time."""
+        file = os.path.join(self._store.level_path(key), "metrics.csv")
+        before = {
+            (row["step"], row["split"]): row
+            for row in report.read_evaluations(file)
+        }
+        for row in map(dataclasses.asdict, self._trainer.rows):
+            if row != before.get((row["step"], row["split"]), row):
+                self._progress.line(
+                    f"{key}: its beginning was trained again, and differs at "
+                    f"step {row['step']} from the first time: this hardware "
+                    "does not give the same bits. Copies share less than the "
+                    "steps before they part, and barriers may be too high; "
+                    "delete the run directory, and name all steps at once."
+                )
+                return
 
     def _keep(self, replicate: int, k: int, arrays: Any) -> None:
         checkpoint = self._checkpoint(fork_key(replicate, k))

@@ -176,15 +176,18 @@ class Instability:
         """Returns the first step at which replicate 0 is stable.
 
         One step after the other is looked at; what is on disk is not computed
-        again. Where none is stable it is the last, and a line says so. It is
+        again. The first network is trained once, and leaves a snapshot at
+        every step; those that no copy was trained from are removed at the
+        end. Where none is stable it is the last, and a line says so. It is
         of replicate 0 alone, so that more replicates are no other experiment.
         """
         if self.chosen() is None:
             self._open()
             for k in self.steps:
-                self._analyse(0, [k])
+                self._analyse(0, [k], keep=self.steps)
                 if self.chosen() is not None:
                     break
+            self._forks.drop(0, self.steps)
             self._write(self._results())
         step = self.chosen() or Step(0)
         barrier = self._barrier(0, step.count) or 0.0
@@ -251,11 +254,13 @@ class Instability:
             return None
         return self._book.barrier(_line(replicate, k), first, second)
 
-    def _analyse(self, replicate: int, steps: Sequence[int]) -> None:
+    def _analyse(
+        self, replicate: int, steps: Sequence[int], keep: Sequence[int] = ()
+    ) -> None:
         """Trains and evaluates what is not finished of some steps."""
         if all(self._barrier(replicate, k) is not None for k in steps):
             return
-        self._forks.finish(replicate, steps)
+        self._forks.finish(replicate, steps, keep)
         for k in steps:
             if self._barrier(replicate, k) is not None:
                 continue

@@ -111,8 +111,9 @@ def _find_rewind(config: Config) -> Step | None:
         if config.plan and found.chosen() is None:
             found.tell_plan()
             progress.result(
-                "rewind=auto takes the first stable step of these; the plan "
-                "of the experiment can be told when it is known."
+                "rewind=auto takes the first stable step of these, and trains "
+                "no copies beyond it; the plan of the experiment can be told "
+                "when it is known."
             )
             return None
         return found.choose()
