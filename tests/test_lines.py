@@ -69,7 +69,7 @@ def test_every_pair_has_a_line(found):
     ]
     density = {r["level"]: r["density"] for r in found.rows}
     assert all(r["density"] == density[r["level"]] for r in barriers)
-    assert len(points) == 6 * 2 * 30
+    assert len(points) == 6 * 3 * 30
     # The ends are the tickets, as they were tested.
     accuracy = {
         (r["replicate"], r["branch"], r["level"]): r["test_accuracy"]
@@ -102,7 +102,7 @@ def test_finished_lines_are_kept_while_their_tickets_are(
     assert not calls
     # As after a kill: what is not in the files is done.
     points, barriers = report.read_lines(folder / "report")
-    report.write_lines(folder / "report", points[60:], barriers[1:])
+    report.write_lines(folder / "report", points[90:], barriers[1:])
     tfl.run(**how)
     assert [end.level for end in calls.pop()] == [0, 1] and not calls
     # Another ticket has other lines.
@@ -166,7 +166,7 @@ def test_a_kill_between_the_files_costs_one_line(
         barriers[-1]["second"] = "0"
         report.write_lines(folder, points, barriers)
     else:
-        report.write_lines(folder, points[:-60], barriers[:-1])
+        report.write_lines(folder, points[:-90], barriers[:-1])
     real = atomic.replace_file
 
     def killed(path, data):
@@ -177,14 +177,15 @@ def test_a_kill_between_the_files_costs_one_line(
     monkeypatch.setattr(atomic, "replace_file", killed)
     line = analysis.Connectivity(tuple(
         analysis.Point(alpha, split, 0.5 * alpha, 0.1)
-        for split in ("test", "train") for alpha in (0.0, 0.5, 1.0)
+        for split in ("test", "train", "validation")
+        for alpha in (0.0, 0.5, 1.0)
     ))
     with pytest.raises(KeyboardInterrupt):
         LineBook(str(copied[0]), print).add(
             Line(**name), "digest", "other", line
         )
     assert read(folder / "connectivity.csv")[-1]["error"] == "0.5"
-    assert report.read_lines(folder) == (points[:-60], barriers[:-1])
+    assert report.read_lines(folder) == (points[:-90], barriers[:-1])
 
 
 def test_without_pairs_it_is_said(command, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -9,8 +10,10 @@ import re
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery import analysis
 from tf_lottery import forks
 from tf_lottery import page
+from tf_lottery import report
 from tf_lottery.fingerprint import fingerprint
 from tf_lottery.forks import fork_key
 from tf_lottery.page.connectivity import connectivity
@@ -53,9 +56,10 @@ def test_the_command_tells_barriers_and_writes_lines(
     assert folder.name.startswith("digits-lenet_300_100-instability-")
     assert re.search(r"instability +10 +0 +100.0", done.out)
     points = read(folder / "report" / "connectivity.csv")
-    assert len(points) == 2 * 2 * 30
+    assert len(points) == 2 * 3 * 30
     assert {(r["replicate"], r["step"], r["split"]) for r in points} == {
-        ("0", k, split) for k in ("0", "10") for split in ("test", "train")
+        ("0", k, split) for k in ("0", "10")
+        for split in ("test", "train", "validation")
     }
     barriers = read(folder / "report" / "barriers.csv")
     for row in barriers:
@@ -87,6 +91,12 @@ def test_its_page_has_its_lines_alone(command, tmp_path):
     lines = [f"{found.run_dir}/report/{name}.csv" for name in
              ("connectivity", "barriers")]
     before = [*map(read, lines)]
+    choice = {
+        "chosen": 0, "barrier": 0.01, "stable": True, "stable_below": 0.02,
+        "split": "validation", "replicate": 0, "analysis": "x",
+        "candidates": [{"step": 0, "barrier": 0.01}],
+    }
+    report.write_choice(f"{found.run_dir}/report", choice)
     told = pathlib.Path(page.write([found.run_dir])).read_text()
     assert re.findall("<h2[^>]*>(.*?)</h2>", told) == [
         "Linear mode connectivity"
@@ -94,17 +104,27 @@ def test_its_page_has_its_lines_alone(command, tmp_path):
     assert "lenet_300_100 on digits, instability" in told
     assert "Please note" not in told and 'class="ruling"' not in told
     assert "Dense networks that part in data order at step k" in told
+    assert "step 0 is the first that is stable" in told
     assert [*map(read, lines)] == before
     # Beside a run with tickets it adds a line to one part alone.
     both = tfl.run(run, levels=0)
+    report.write_choice(
+        f"{both.run_dir}/report", {**choice, "replicate": 5}
+    )
     path = page.write(
         [both.run_dir, found.run_dir], tmp_path / "both",
         makers=(connectivity, configuration),
     )
     told = pathlib.Path(path).read_text()
     assert told.count('class="ruling"') == 1
+    assert "in replicate 0. Tried" in told and "in replicate 5." in told
     assert "differ from their defaults" in told and "at step k" in told
     os.remove(lines[1])
+    pathlib.Path(f"{both.run_dir}/report/rewind.json").write_text("{}")
+    told = pathlib.Path(
+        page.write([both.run_dir], tmp_path, makers=(configuration,))
+    ).read_text()
+    assert "rewind.json, which is truncated or altered" in told
     told = pathlib.Path(page.write([found.run_dir])).read_text()
     assert "No line has finished yet" in told
 
@@ -138,7 +158,7 @@ def test_auto_is_the_run_of_the_step_that_it_chooses(command, tmp_path):
     assert "steps 0, 1, 2, 4, 8" in plan.out and "when it is known" in plan.out
     done = command(*flags, "--rewind=auto")
     assert done.status == 0, done.err
-    chosen = int(re.search(r"rewind=auto: step (\d)", done.err)[1])
+    chosen = int(re.search(r"rewind=auto: .*step (\d)", done.err)[1])
     # One step after the other, until one is stable.
     assert sorted(p.name for p in tmp_path.glob("*/*/fork_*")) == [
         f"fork_{k:06d}" for k in (0, 1, 2, 4, 8) if k <= chosen
@@ -148,7 +168,7 @@ def test_auto_is_the_run_of_the_step_that_it_chooses(command, tmp_path):
     assert "1 of 1 trainings are finished and reused" in explicit.err
     # From what is on disk, and for more replicates the same step.
     again = command(*flags, "--rewind=auto", "--replicates=2", "--plan")
-    assert f"rewind=auto: step {chosen}" in again.err
+    assert re.search(rf"rewind=auto: .*step {chosen}", again.err)
     assert str(folder) in again.out
 
 
@@ -183,7 +203,7 @@ def test_auto_trains_the_first_network_once(
     # The lines are not evaluated.
     monkeypatch.setattr(Instability, "_write", lambda self, results: "")
     found = Instability(config, None, Progress)
-    assert found.choose() == tfl.Step(4)
+    assert found.choose()["chosen"] == 4
     assert trained == [([0, 1, 2, 4, 8], not trained_before)]
     # All but the copy of step 8, of which nothing is left.
     assert sum(counted) == totals[0] - 32
@@ -206,15 +226,50 @@ def test_where_none_is_stable_the_last_is_taken_and_told(
 
     found = Instability(config, None, Progress)
     assert found.steps == [0, 1, 2, 4, 8]
+    file = f"{found.run_dir}/report/rewind.json"
     monkeypatch.setattr(found, "_barrier", lambda replicate, k: 0.1 - k / 1e3)
-    assert found.choose() == tfl.Step(8)
-    assert "barrier of 9.20%" in told[0] and "no step is stable" in told[0]
+    choice = found.choose()
+    assert (choice["chosen"], choice["stable"]) == (8, False)
+    assert choice["barrier"] == pytest.approx(0.092)
+    assert "no step is stable" in told[0] and "8 (9.20%)" in told[0]
+    assert "a later --rewind" in told[0]
+    assert json.loads(pathlib.Path(file).read_text()) == choice
     monkeypatch.setattr(found, "_barrier", lambda replicate, k: 0.05 / (k + 1))
-    assert found.choose() == tfl.Step(2)
+    choice = found.choose()
+    assert (choice["chosen"], choice["stable"]) == (2, True)
+    assert [c["step"] for c in choice["candidates"]] == [0, 1, 2]
     monkeypatch.setattr(
         found, "_barrier", lambda replicate, k: None if k > 1 else 0.1
     )
-    assert found.chosen() is None
+    assert found.choice() is None
+
+
+def test_the_step_is_chosen_by_validation(monkeypatch, tmp_path, command):
+    # Barriers of test alone would have it elsewhere.
+    real = analysis.Connectivity.barrier
+    monkeypatch.setattr(
+        analysis.Connectivity, "barrier",
+        lambda line, split="test": real(line, split)
+        if split != "test" else 0.5,
+    )
+    monkeypatch.setattr(
+        report, "read_lines", lambda folder: ([], [])
+    )
+    flags = [*FLAGS, "--levels=0", f"--output_dir={tmp_path}"]
+    done = command(*flags, "--rewind=auto")
+    assert done.status == 0, done.err
+    (one,), (other,) = (
+        tmp_path.glob(f"*-{kind}-*/report/rewind.json")
+        for kind in ("instability", "imp")
+    )
+    choice = json.loads(one.read_text())
+    assert json.loads(other.read_text()) == choice
+    assert choice["split"] == "validation" and choice["barrier"] < 0.5
+    rows = read(one.parent / "barriers.csv")
+    assert [c["barrier"] for c in choice["candidates"]] == [
+        float(row["barrier_validation"]) for row in rows
+    ]
+    assert {row["barrier_test"] for row in rows} == {"0.5"}
 
 
 def test_the_fingerprint_is_that_of_what_is_trained(tmp_path):

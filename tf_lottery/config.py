@@ -189,7 +189,8 @@ class Config:
         Step(0),
         "Point of training that the surviving weights go back to (500it, 2ep);"
         " auto: the first of 0, 0.5, 1, 2, 5, 10 and 20 % of train_steps at "
-        "which replicate 0 is stable (see instability_steps).",
+        "which replicate 0 is stable by its validation error (see "
+        "instability_steps).",
     )
     retrain: str = flag(
         "rewind",
@@ -319,8 +320,8 @@ class Config:
     connectivity: bool = flag(
         False,
         "At the end, evaluate the lines between tickets of successive levels, "
-        "and between a ticket and its reorder control (test, and 10,000 "
-        "training images).", identity=False, later=True,
+        "and between a ticket and its reorder control (test, "
+        "validation, and 10,000 training images).", identity=False, later=True,
     )
     export: str | None = flag(
         None, "Levels to write as SavedModel: all, last, or numbers such as "

@@ -73,19 +73,22 @@ class LineBook:
         except ValueError as error:
             notice(str(error))
 
-    def barrier(self, line: Line, first: str, second: str) -> float | None:
-        """Returns the test barrier of a finished line, or None.
+    def barrier(
+        self, line: Line, first: str, second: str, split: str = "test"
+    ) -> float | None:
+        """Returns the barrier of a finished line, or None.
 
         Args:
             line: which.
             first: digest of the one ticket.
             second: digest of the other.
+            split: test, train or validation.
         """
         for row in self.barriers:
             if _is(row, line) and (row["first"], row["second"]) == (
                 first, second
             ):
-                return row["barrier_test"]
+                return row[f"barrier_{split}"]
         return None
 
     def add(
@@ -108,6 +111,7 @@ class LineBook:
             **name,
             "barrier_test": found.barrier("test"),
             "barrier_train": found.barrier("train"),
+            "barrier_validation": found.barrier("validation"),
             "first": first,
             "second": second,
         }
@@ -127,7 +131,7 @@ class LineBook:
 def make_evaluator(
     model: keras.Model, images: data.ImageData
 ) -> analysis.LineEvaluator:
-    """Returns what evaluates lines on test and training images.
+    """Returns what evaluates lines on test, training and validation images.
 
     Of the training images the first 10,000 are looked at.
 
@@ -141,6 +145,7 @@ def make_evaluator(
         {
             "test": (images.test.x, images.test.y),
             "train": (images.train.x[some], images.train.y[some]),
+            "validation": (images.validation.x, images.validation.y),
         },
         preprocess=lambda x: tf.cast(x, tf.float32) * scale,
     )

@@ -30,6 +30,8 @@ from tf_lottery.tickets import RunDirectory
 
 #: Fractions of a training that `rewind=auto` tries, in this order.
 CANDIDATES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+# Whose error `rewind=auto` chooses by.
+_SPLIT = "validation"
 # What only pruning, or a run of several trainings, depends on.
 _UNUSED = (
     "criterion", "score_per_class", "target_sparsity", "prune_begin",
@@ -48,7 +50,8 @@ class InstabilityResults:
 
     Args:
         barriers: one dict per replicate and step: `replicate`, `step`,
-            `barrier_test` and `barrier_train` (fractions of the examples).
+            `barrier_test`, `barrier_train` and `barrier_validation`
+            (fractions of the examples).
         points: one dict per replicate, step, alpha and split: the same
             names, `alpha`, `split`, `error` and `loss`.
         run_dir: the folder that holds these as report/barriers.csv and
@@ -172,50 +175,63 @@ class Instability:
         self._progress.result(self._write(results))
         return results
 
-    def choose(self) -> Step:
-        """Returns the first step at which replicate 0 is stable.
+    def choose(self) -> dict[str, Any]:
+        """Finds the first step at which replicate 0 is stable, and keeps it.
+
+        Stable by the barrier of the validation error: the test set, which the
+        tickets are judged on, has no say in how they are made.
 
         One step after the other is looked at; what is on disk is not computed
         again. The first network is trained once, and leaves a snapshot at
         every step; those that no copy was trained from are removed at the
         end. Where none is stable it is the last, and a line says so. It is
         of replicate 0 alone, so that more replicates are no other experiment.
+
+        Returns:
+            The record that is in report/rewind.json, see
+            `report.write_choice`.
         """
-        if self.chosen() is None:
+        if self.choice() is None:
             self._open()
             for k in self.steps:
                 self._analyse(0, [k], keep=self.steps)
-                if self.chosen() is not None:
+                if self.choice() is not None:
                     break
             self._forks.drop(0, self.steps)
             self._write(self._results())
-        step = self.chosen() or Step(0)
-        barrier = self._barrier(0, step.count) or 0.0
-        told = (
-            f"rewind=auto: step {step.count}, with a barrier of {barrier:.2%} "
-            "of test error between two data orders from it on"
-        )
-        limit = f"{analysis.STABLE_BELOW:.0%}"
-        if barrier < analysis.STABLE_BELOW:
-            told += f": the first that is stable, below {limit}."
-        else:
-            told += (
-                f", not below {limit}: no step is stable, and the last one "
-                "tried is taken. Tickets may not match the dense network; "
-                "name a later --rewind."
+        choice = self.choice()
+        if choice is None:
+            raise RuntimeError(
+                f"A line between the networks of {self.run_dir} is missing: "
+                "another process may have trained them anew. Start again."
             )
+        if not self.config.plan:
+            report.write_choice(os.path.join(self.run_dir, "report"), choice)
+        told = report.choice_text(choice)
         self._progress.line(f"{told} See {self.run_dir}.")
-        return step
+        return choice
 
-    def chosen(self) -> Step | None:
+    def choice(self) -> dict[str, Any] | None:
         """Returns what `choose` would, or None where that is not known yet."""
+        tried: list[dict[str, Any]] = []
         for k in self.steps:
             barrier = self._barrier(0, k)
             if barrier is None:
                 return None
+            tried.append({"step": k, "barrier": barrier})
             if barrier < analysis.STABLE_BELOW:
                 break
-        return Step(k)
+        last = tried[-1]
+        return {
+            "chosen": last["step"],
+            "barrier": last["barrier"],
+            "stable": last["barrier"] < analysis.STABLE_BELOW,
+            "stable_below": analysis.STABLE_BELOW,
+            "split": _SPLIT,
+            "replicate": 0,
+            "candidates": tried,
+            "analysis": os.path.basename(self.run_dir),
+        }
 
     def _steps_to_do(self) -> int:
         return sum(
@@ -248,11 +264,11 @@ class Instability:
         )
 
     def _barrier(self, replicate: int, k: int) -> float | None:
-        """The test barrier, where both networks are those on disk."""
+        """That of validation, where both networks are those on disk."""
         first, second = map(self._forks.digest, _ends(replicate, k))
         if first is None or second is None:
             return None
-        return self._book.barrier(_line(replicate, k), first, second)
+        return self._book.barrier(_line(replicate, k), first, second, _SPLIT)
 
     def _analyse(
         self, replicate: int, steps: Sequence[int], keep: Sequence[int] = ()
@@ -318,7 +334,7 @@ def instability(
         >>> found = instability(steps=[0], train_steps=20, eval_every=20,
         ...                     output_dir=folder, quiet=True)
         >>> [row["step"] for row in found.barriers], len(found.points)
-        ([0], 60)
+        ([0], 90)
 
     Reference:
         Frankle, Dziugaite, Roy and Carbin, "Linear Mode Connectivity and the

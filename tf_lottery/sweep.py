@@ -86,20 +86,26 @@ def run(
             quiet=config.quiet or follows,
             log_file=None if follows else config.log_file,
         )
+    choice = None
     if config.rewind is None:
-        step = _find_rewind(config)
-        if step is None:
+        choice = _find_rewind(config)
+        if choice is None:
             return Results([], "")
-        config = dataclasses.replace(config, rewind=step)
+        config = dataclasses.replace(config, rewind=Step(choice["chosen"]))
     with progress, train.lost_workers(config.strategy):
         if len(config.epsilon or ()) > 1:
             return _sweep(config, progress)
         experiment = Experiment(config, progress)
-        return experiment.tell_plan() if config.plan else experiment.run()
+        if config.plan:
+            return experiment.tell_plan()
+        if choice and experiment.writes:
+            folder = os.path.join(experiment.run_dir, "report")
+            report.write_choice(folder, choice)
+        return experiment.run()
 
 
-def _find_rewind(config: Config) -> Step | None:
-    """The step of `rewind=auto`; None where a plan cannot know it yet."""
+def _find_rewind(config: Config) -> dict[str, Any] | None:
+    """What `rewind=auto` chose; None where a plan cannot know it yet."""
     # A bar of its own: the experiment's steps are counted when it is known.
     with report.Progress(
         quiet=config.quiet, log_file=config.log_file
@@ -108,7 +114,7 @@ def _find_rewind(config: Config) -> Step | None:
         Experiment(dataclasses.replace(config, rewind=Step(0)), progress)
         one = dataclasses.replace(config, replicates=1, replicate=None)
         found = Instability(one, None, progress)
-        if config.plan and found.chosen() is None:
+        if config.plan and found.choice() is None:
             found.tell_plan()
             progress.result(
                 "rewind=auto takes the first stable step of these, and trains "

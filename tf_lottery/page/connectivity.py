@@ -73,6 +73,8 @@ def connectivity(runs: Sequence[Run]) -> Section | None:
             if any(row[1] == pair for row in means)
         ]
         text.append(f"{run.label}: {' '.join(found)}")
+        if run.instability:
+            text += run.told_rewind()
         number = len(figures) + 1
         figures.append(
             Figure(

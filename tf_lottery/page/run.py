@@ -53,6 +53,16 @@ class Run:
         """Whether it holds dense copies that part, and lines, no tickets."""
         return self.config.get("method") == "instability"
 
+    def told_rewind(self) -> list[str]:
+        """Returns how `rewind=auto` chose the step, if it did, in a line."""
+        try:
+            choice = report.read_choice(os.path.join(self.path, "report"))
+        except ValueError as error:
+            return [f"{self.label}: {error}"]
+        if choice is None:
+            return []
+        return [f"{self.label}: {report.choice_text(choice)}"]
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         """Rows of results.csv."""

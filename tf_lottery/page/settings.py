@@ -84,7 +84,8 @@ def configuration(runs: Sequence[Run]) -> Section | None:
             f"{len(changed)} settings differ from their defaults; the other "
             f"{len(same)} are in the second table. The last table has the "
             "packages that the tickets were made with, and those that made "
-            "this page."
+            "this page.",
+            *(line for run in runs for line in run.told_rewind()),
         ],
         tables=[*tables, _versions(runs)],
     )

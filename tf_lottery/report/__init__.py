@@ -32,6 +32,7 @@ from tf_lottery.report.perturbation import (
 )
 from tf_lottery.report.progress import Progress
 from tf_lottery.report.results import COLUMNS, read_results, write_results
+from tf_lottery.report.rewind import choice_text, read_choice, write_choice
 from tf_lottery.report.subset_sum import (
     aligned,
     subset_sum_figure,
@@ -55,6 +56,7 @@ __all__ = [
     "Progress",
     "accuracy_figure",
     "aligned",
+    "choice_text",
     "connectivity_figure",
     "connectivity_table",
     "cost_rows",
@@ -65,6 +67,7 @@ __all__ = [
     "perturbation_figure",
     "perturbation_finding",
     "perturbation_table",
+    "read_choice",
     "read_evaluations",
     "read_lines",
     "read_results",
@@ -79,6 +82,7 @@ __all__ = [
     "transfer_finding",
     "transfer_table",
     "weights_axis",
+    "write_choice",
     "write_lines",
     "write_metrics",
     "write_points",

@@ -25,9 +25,10 @@ _LINE = {
 }
 _POINT = {**_LINE, "alpha": float, "split": str, "error": float, "loss": float}
 _BARRIER = {
-    **_LINE, "barrier_test": float, "barrier_train": float, "first": str,
-    "second": str,
+    **_LINE, "barrier_test": float, "barrier_train": float,
+    "barrier_validation": float, "first": str, "second": str,
 }
+_SPLITS = ("test", "train", "validation")
 _FILES = {"connectivity.csv": _POINT, "barriers.csv": _BARRIER}
 # What the two networks of a pair are, for people.
 _PAIRS = {
@@ -56,8 +57,8 @@ def write_lines(folder: str, points: _Rows, barriers: _Rows) -> None:
             `pair`, `step` (that both networks were one up to, or were rewound
             to), `level`, `density`, `alpha`, `split`, `error`, `loss`.
         barriers: one per line, with the same columns up to `density`, then
-            `barrier_test`, `barrier_train`, and the digests of the tickets,
-            `first` and `second`.
+            `barrier_test`, `barrier_train`, `barrier_validation`, and the
+            digests of the tickets, `first` and `second`.
 
     Raises:
         OSError: the folder cannot be written.
@@ -125,7 +126,7 @@ def _finished(points: _Rows, barriers: _Rows) -> list[dict[str, Any]]:
         lines.setdefault(_line(row), {})[row["alpha"]] = row["error"]
     whole = set()
     for row in barriers:
-        for split in ("test", "train"):
+        for split in _SPLITS:
             line = _line({**row, "split": split})
             e = lines[line]
             barrier = max(e.values()) - (e[0.0] + e[1.0]) / 2
