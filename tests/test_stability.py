@@ -82,6 +82,12 @@ def test_the_command_tells_barriers_and_writes_lines(
     assert read(altered) == points
 
 
+def drawn(run_dir):
+    """Its page, with all parts whatever other tests leave out."""
+    path = page.write([run_dir], makers=page.SECTIONS)
+    return pathlib.Path(path).read_text()
+
+
 def test_its_page_has_its_lines_alone(command, tmp_path):
     run = tfl.Config(
         output_dir=str(tmp_path), jit="off", eval_every=20, train_steps=20,
@@ -97,7 +103,7 @@ def test_its_page_has_its_lines_alone(command, tmp_path):
         "candidates": [{"step": 0, "barrier": 0.01}],
     }
     report.write_choice(f"{found.run_dir}/report", choice)
-    told = pathlib.Path(page.write([found.run_dir])).read_text()
+    told = drawn(found.run_dir)
     assert re.findall("<h2[^>]*>(.*?)</h2>", told) == [
         "Linear mode connectivity"
     ]
@@ -125,7 +131,7 @@ def test_its_page_has_its_lines_alone(command, tmp_path):
         page.write([both.run_dir], tmp_path, makers=(configuration,))
     ).read_text()
     assert "rewind.json, which is truncated or altered" in told
-    told = pathlib.Path(page.write([found.run_dir])).read_text()
+    told = drawn(found.run_dir)
     assert "No line has finished yet" in told
 
 
