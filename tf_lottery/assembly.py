@@ -177,7 +177,10 @@ def make_control(
         scored_by: gives data and loss, as in `scoring_context`.
         seed: of the replicate.
     """
-    config, name = plan.config, f"{key.branch} {key.level}"
+    config = plan.config
+    # One noise for all its scales: their networks differ in its size alone.
+    stream = "noise" if key.branch in analysis.NOISY else key.branch
+    name = f"{stream} {key.level}"
     own = seeds.derive(seed, name)
     # Only level 0 holds the weights outside the masks.
     theta = dense.rewind

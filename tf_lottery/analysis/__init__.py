@@ -10,6 +10,7 @@ from tf_lottery.analysis.connectivity import Point
 from tf_lottery.analysis.connectivity import STABLE_BELOW
 from tf_lottery.analysis.connectivity import linear_connectivity
 from tf_lottery.analysis.controls import CONTROLS
+from tf_lottery.analysis.controls import NOISY
 from tf_lottery.analysis.controls import REWOUND
 from tf_lottery.analysis.controls import Control
 from tf_lottery.analysis.controls import check_controls
@@ -79,6 +80,7 @@ __all__ = [
     "LineEvaluator",
     "Measures",
     "Movement",
+    "NOISY",
     "POINTS",
     "Paired",
     "PathGuard",

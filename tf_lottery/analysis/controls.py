@@ -213,7 +213,8 @@ def noisy(
     return Control(ticket.mask, weights)
 
 
-# In the paper 0.5 changes little, and 3 still does better than reinit.
+#: Branches with noise, and its size. In the paper 0.5 changes little, and 3
+#: still does better than reinit.
 NOISY = {f"noise_{scale:g}": scale for scale in (0.5, 1.0, 3.0)}
 
 CONTROLS: dict[str, Callable[[Ticket, State, State, int], Control]] = {
