@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
-from tf_lottery import Config, page
+from tf_lottery import Config, page, report
 from tf_lottery.page.reading import labelled, read_run, setting_text
 from tf_lottery.results import Results
-from tf_lottery.tickets import Key
+from tf_lottery.tickets import Key, RunDirectory
+from tf_lottery.tickets.verify import json_digest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -45,13 +47,12 @@ def test_a_run_without_a_finished_training_is_told(make, parse):
 def test_rows_come_from_the_levels_where_results_are_missing(make):
     folder = make()
     rows = read_run(str(folder)).rows
+    before = report.read_results(folder / "results.csv")
     (folder / "results.csv").unlink()
     run = read_run(str(folder))
     assert "results.csv is missing" in run.notices[0]
     assert "15 level.json files" in run.notices[0]
-    by_key = {(r["replicate"], r["branch"], r["level"]): r for r in run.rows}
-    for row in rows:
-        assert by_key[row["replicate"], row["branch"], row["level"]] == row
+    assert run.rows == rows == before
 
 
 def test_results_that_cannot_be_read_are_told(make):
@@ -61,15 +62,54 @@ def test_results_that_cannot_be_read_are_told(make):
     assert len(read_run(str(folder)).rows) == 15
 
 
-def test_results_of_an_earlier_version_have_no_costs(make, parse):
+def test_results_of_an_earlier_version_have_no_costs(make, tmp_path, parse):
     folder = make()
     file = folder / "results.csv"
     lines = [line.split(",") for line in file.read_text().split("\n")[:-1]]
     old = lines[0].index("train_examples")
     file.write_text("".join(",".join(row[:old]) + "\n" for row in lines))
-    assert "of an earlier version" in notice(folder)
+    # The level.json files have them.
+    assert read_run(str(folder)).notices == ()
+    for replicate in folder.glob("replicate_*"):
+        replicate.rename(tmp_path / replicate.name)
+    assert "of an earlier version" in read_run(str(folder)).notices[1]
     parsed = parse(folder / page.write([folder]))
     assert "Accuracy against density" in parsed.text
+
+
+def test_trainings_that_results_lack_are_added(make):
+    """A process was killed before it wrote them, or others trained them."""
+    folder = make()
+    rows, file = read_run(str(folder)).rows, folder / "results.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:2], *lines[4:]]))
+    assert "2 trainings are not in results.csv" in notice(folder)
+    assert str(Key(0, "main", 1)) in notice(folder)
+    assert read_run(str(folder)).rows == rows
+
+
+def test_a_training_done_anew_is_shown_as_it_is_now(make):
+    folder = make()
+    rows, file = read_run(str(folder)).rows, folder / "results.csv"
+    old = [dict(row) for row in rows]
+    old[1]["test_accuracy"] += 0.001
+    report.write_results(old, file)
+    assert "1 trainings have other numbers in results.csv" in notice(folder)
+    assert str(Key(0, "main", 1)) in notice(folder)
+    assert read_run(str(folder)).rows == rows
+
+
+def test_numbers_that_are_none_are_not_other_numbers(make):
+    folder = make()
+    store = RunDirectory(str(folder))
+    (level,) = folder.glob("replicate_0/main/level_00")
+    summary = json.loads((level / "level.json").read_text())
+    del summary["sha256"]
+    summary["row"]["test_loss"] = math.nan
+    summary["sha256"] = json_digest(summary)
+    (level / "level.json").write_text(json.dumps(summary))
+    report.write_results(store.rows(), folder / "results.csv")
+    assert read_run(str(folder)).notices == ()
 
 
 def test_levels_whose_record_is_missing_are_left_out(make):

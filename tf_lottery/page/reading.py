@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tf_lottery import analysis
@@ -14,6 +14,7 @@ from tf_lottery.config import FORMAT
 from tf_lottery.config import Config
 from tf_lottery.methods import METHODS
 from tf_lottery.page.run import Run
+from tf_lottery.plan import MAIN
 from tf_lottery.results import Results
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
@@ -111,7 +112,10 @@ def read_run(folder: str) -> Run:
             "This is the folder of several values of epsilon, whose results "
             "are in perturbation.csv. Name the run directory of each epsilon."
         )
-    rows = _rows(folder, names, values, notices)
+    method = None
+    if settings is not None:
+        method = values.get("method", Config.method)
+    rows = _rows(folder, names, method, notices)
     if not rows and known and _SWEEP not in names:
         notices.append("No training has finished yet: there is no result.")
     results = Results(rows, folder)
@@ -249,10 +253,10 @@ def _plain(value: Any) -> Any:
 def _rows(
     folder: str,
     names: set[str],
-    values: Mapping[str, Any],
+    method: str | None,
     notices: list[str],
 ) -> list[dict[str, Any]]:
-    """Rows of results.csv; of the levels, where it is of no use."""
+    """Rows of the level.json files; of results.csv, where there are none."""
     if not names:
         return []
     store = RunDirectory(
@@ -260,10 +264,10 @@ def _rows(
         lambda line: notices.append(line.replace(f"{folder}{os.sep}", "")),
     )
     whole = store.rows()
-    rows = None
+    listed = None
     if _RESULTS in names:
         try:
-            rows = report.read_results(os.path.join(folder, _RESULTS))
+            listed = report.read_results(os.path.join(folder, _RESULTS))
         except ValueError as error:
             reason = one_line(error).partition("Received: ")[2]
             notices.append(
@@ -276,38 +280,71 @@ def _rows(
             "results.csv is missing. The results here are those of the "
             f"{len(whole)} level.json files."
         )
-    if rows is None:
-        return _completed(whole, values)
-    known = {_key(row) for row in whole}
-    gone = [_key(row) for row in rows if _key(row) not in known]
-    if gone and not known:
-        notices.append(
-            "There are no level.json files: the results here are those of "
-            "results.csv alone."
-        )
-    elif gone:
-        # The command would train them again.
-        rows = [row for row in rows if _key(row) in known]
-        notices.append(
-            f"{len(gone)} trainings in results.csv are left out, as they have "
-            f"no whole level.json any more; the first is {gone[0]}."
-        )
+    if whole:
+        if listed is not None:
+            notices += _apart(whole, listed)
+        rows = _completed(whole, method)
+    else:
+        rows = listed or []
+        if rows:
+            notices.append(
+                "There are no level.json files: the results here are those "
+                "of results.csv alone."
+            )
     if any(row["inference_flops"] is None for row in rows):
         notices.append(
-            "results.csv has no costs, or not all: it is of an earlier "
+            "Costs are not known, or not all: the results are of an earlier "
             "version."
         )
     return rows
 
 
+def _apart(
+    whole: Sequence[Mapping[str, Any]], listed: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Says what results.csv has otherwise than the level.json files."""
+    known = {_key(row): row for row in whole}
+    written = {_key(row): row for row in listed}
+    # The command would train them again.
+    gone = [key for key in written if key not in known]
+    new = [key for key in known if key not in written]
+    other = [
+        key for key, row in known.items()
+        if key in written and not _agree(row, written[key])
+    ]
+    for keys, what in (
+        (gone, "in results.csv are left out, as they have no whole level.json "
+         "any more"),
+        (new, "are not in results.csv, and are here as their level.json has "
+         "them"),
+        (other, "have other numbers in results.csv, and are here as their "
+         "level.json has them"),
+    ):
+        if keys:
+            yield f"{len(keys)} trainings {what}; the first is {keys[0]}."
+
+
+def _agree(row: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
+    """Whether a row of results.csv, as far as it goes, is a level.json's."""
+    return all(
+        written.get(name) in (None, value) or value != value
+        for name, value in row.items()
+    )
+
+
 def _completed(
-    rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]], method: str | None
 ) -> list[dict[str, Any]]:
-    """Rows of level.json files as results.csv has them."""
-    method = values.get("method", Config.method)
-    if method in METHODS:
+    """Rows of level.json files as results.csv has them, in its order."""
+    if method is not None:
         rows = analysis.with_search_costs(rows, method)
-    return [{**dict.fromkeys(report.COLUMNS), **row} for row in rows]
+    return sorted(
+        ({**dict.fromkeys(report.COLUMNS), **row} for row in rows),
+        key=lambda row: (
+            row["replicate"], row["branch"] != MAIN, row["branch"],
+            row["level"],
+        ),
+    )
 
 
 def _key(row: Mapping[str, Any]) -> Key:
