@@ -251,3 +251,17 @@ def test_settings_are_written_as_flags_take_them():
     assert setting_text(0.1) == "0.1"
     assert setting_text("3000it") == "3000it"
     assert setting_text({"a": [1]}) == "a 1"
+
+
+@pytest.mark.parametrize("values", [None, {"method": "oracle"}])
+def test_costs_of_a_search_are_not_those_of_another_method(make, values):
+    folder = make()
+    assert read_run(str(folder)).method == "imp"
+    if values is None:
+        (folder / "config.json").unlink()
+    else:
+        change(folder, **values)
+    run = read_run(str(folder))
+    assert run.method is None and len(run.rows) == 15
+    assert {row["search_steps"] for row in run.rows} == {None}
+    assert {row["train_steps"] for row in run.rows} == {40}

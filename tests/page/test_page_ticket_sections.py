@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from tf_lottery import Config
 from tf_lottery import Mask
 from tf_lottery import Ticket
 from tf_lottery.page import Run
@@ -59,7 +60,7 @@ def make_run(tmp_path):
     """Writes tickets, and returns the run; `kept` is by replicate."""
     def make(
         *kept, name="run", method="imp", retrain="rewind", rewind="0it",
-        bad=0, **values,
+        bad=0, known=True, **values,
     ):
         folder = tmp_path / name
         rows = []
@@ -71,7 +72,10 @@ def make_run(tmp_path):
                 density = ticket.mask.density
                 rows.append(row(replicate, level, density, **values))
         results = Results(rows, str(folder), method=method, retrain=retrain)
-        return Run(str(folder), name, {"rewind": rewind}, results)
+        return Run(
+            str(folder), name, {"rewind": rewind}, results,
+            Config() if known else None,
+        )
 
     return make
 
@@ -240,6 +244,29 @@ def test_movement_of_methods_without_rounds(method, shown, make_run):
 def test_where_training_started_is_said(settings, words, make_run):
     for make in (movement, initial_values, signs):
         assert words in " ".join(make([make_run(LEVELS, **settings)]).text)
+
+
+@pytest.mark.parametrize("make", [movement, initial_values, signs])
+def test_runs_of_no_known_method_are_named_alone(make, make_run):
+    """Else they would be shown as of the default method, from step 0."""
+    lost = make_run(LEVELS, name="lost", known=False)
+    line = "Left out, as what was run is not known: lost."
+    alone = make([lost])
+    assert (alone.text, alone.figures, alone.tables) == ([line], (), ())
+    whole = make_run(LEVELS, name="whole")
+    section = check(make([lost, whole]))
+    assert section.title == alone.title and section.text[-1] == line
+    assert {row[0] for row in section.tables[0].rows} == {"whole"}
+    assert make([make_run(name="empty", known=False)]) is None
+
+
+def test_nothing_is_said_of_rounds_where_the_method_is_not_known(make_run):
+    run = make_run(LEVELS, known=False)
+    assert len(run.measures.levels) == 3 and not any(
+        kernel.movement
+        for one in run.measures.levels
+        for kernel in one.kernels.values()
+    )
 
 
 def test_signs_of_networks_that_are_not_trained(make_run):

@@ -85,7 +85,7 @@ def measure_tickets(
     keys: Sequence[Key],
     load: Callable[[Key], Ticket],
     *,
-    method: str = "imp",
+    method: str | None = "imp",
 ) -> Measures:
     """Reads each ticket once and keeps what is to be said of it.
 
@@ -97,6 +97,7 @@ def measure_tickets(
         load: returns the ticket of a key; what it cannot read, by ValueError
             or OSError, is named in `Measures.unread`.
         method: a name in `METHODS`; says by which training a level was found.
+            None if that is not known: then no level has a `movement`.
 
     Example:
         >>> def no_ticket(key):
@@ -118,19 +119,20 @@ def measure_tickets(
 def _measure(
     keys: Sequence[Key],
     load: Callable[[Key], Ticket],
-    method: str,
+    method: str | None,
     unread: list[str],
 ) -> Iterator[LevelMeasures]:
     trails: dict[int, _Trail] = {}
     edges: dict[str, np.ndarray] = {}
-    rounds = METHODS[method].rounds
+    rounds = method is not None and METHODS[method].rounds
     for i, key in enumerate(keys):
         try:
             ticket = load(key)
         except (OSError, ValueError) as error:
             unread.append(f"{key}: {error}")
             continue
-        parent = levels_before(method, key.level)[-1:]
+        before = levels_before(method, key.level) if method else []
+        parent = before[-1:]
         trail = trails.get(parent[0], {}) if parent else {}
         kernels = {
             path: _kernel(ticket, path, trail, edges) for path in ticket.mask

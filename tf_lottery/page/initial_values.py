@@ -21,6 +21,7 @@ from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.series import kernel_name
 from tf_lottery.page.series import kernel_table
+from tf_lottery.page.series import not_known
 from tf_lottery.page.series import over_replicates
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from tf_lottery.page.run import Run
 
+_TITLE = "Which initial values survive?"
 _DASHES = ("-", "--", "-.", ":")
 _KERNELS = 3
 
@@ -43,7 +45,8 @@ def initial_values(runs: Sequence[Run]) -> Section | None:
         runs: to be shown.
 
     Returns:
-        None where no run has a ticket of a pruned level.
+        None where no run has a ticket of a pruned level. Runs of which the
+        method is not known are named alone.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.1.
@@ -51,14 +54,16 @@ def initial_values(runs: Sequence[Run]) -> Section | None:
     shown = [
         run
         for run in runs
-        if any(
+        if run.method is not None
+        and any(
             kernel.kept and one.key.level
             for one in run.measures.levels
             for kernel in one.kernels.values()
         )
     ]
+    left_out = not_known(runs)
     if not shown:
-        return None
+        return Section(_TITLE, left_out) if left_out else None
     lost = sum(
         kernel.initial.not_finite
         for run in shown
@@ -66,7 +71,7 @@ def initial_values(runs: Sequence[Run]) -> Section | None:
         for kernel in one.kernels.values()
     )
     return Section(
-        "Which initial values survive?",
+        _TITLE,
         [
             *(_finding(run, len(shown) > 1) for run in shown),
             "Histograms are of "
@@ -77,6 +82,7 @@ def initial_values(runs: Sequence[Run]) -> Section | None:
             "points; above 5/9 a distribution may have two modes.",
             *([f"{lost:,} values are left out, as not numbers."] * bool(lost)),
             *unread(shown),
+            *left_out,
         ],
         [
             *(

@@ -16,6 +16,7 @@ from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.series import Value
 from tf_lottery.page.series import kernel_table
+from tf_lottery.page.series import not_known
 from tf_lottery.page.series import pooled
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from tf_lottery.page.run import Run
+
+_TITLE = "Do the weights that stay move farther?"
 
 
 def movement(runs: Sequence[Run]) -> Section | None:
@@ -34,16 +37,17 @@ def movement(runs: Sequence[Run]) -> Section | None:
 
     Returns:
         None where no run has a pruned level beside the training that it was
-        found by.
+        found by. Runs of which the method is not known are named alone.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.5.
     """
     shown = [run for run in runs if _moved(run)]
+    left_out = not_known(runs)
     if not shown:
-        return None
+        return Section(_TITLE, left_out) if left_out else None
     return Section(
-        "Do the weights that stay move farther?",
+        _TITLE,
         [
             *(_finding(run, len(shown) > 1) for run in shown),
             "The distance is |w_T - w_k|, from "
@@ -53,6 +57,7 @@ def movement(runs: Sequence[Run]) -> Section | None:
             "away from 0 if its magnitude grew. In part that is selection: "
             "pruning by magnitude keeps the weights that have become large.",
             *unread(shown),
+            *left_out,
         ],
         [
             Figure(
@@ -119,7 +124,9 @@ def _finding(run: Run, several: bool) -> str:
         statistics.median(means[level] for level in levels)
         for means in (_means(run, side, "away") for side in ("stay", "go"))
     ]
-    some = "round" if METHODS[run.results.method].rounds else "level"
+    some = "level"
+    if run.method is not None and METHODS[run.method].rounds:
+        some = "round"
     median = f" (median over {some}s)" if len(levels) > 1 else ""
     return (
         f"{name}Weights that stay moved {statistics.median(ratios):.2f} times "

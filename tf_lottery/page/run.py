@@ -68,6 +68,11 @@ class Run:
         """Rows of results.csv."""
         return self.results.rows
 
+    @property
+    def method(self) -> str | None:
+        """How its tickets were found; None where that is not known."""
+        return None if self.settings is None else self.results.method
+
     def keys(self, branch: str = MAIN) -> list[Key]:
         """Returns the finished trainings of a branch.
 
@@ -168,7 +173,7 @@ class Run:
     def measures(self) -> Measures:
         """What the tickets of main show, from one pass over them."""
         return measure_tickets(
-            self.keys(), self.ticket, method=self.results.method
+            self.keys(), self.ticket, method=self.method
         )
 
     @functools.cached_property

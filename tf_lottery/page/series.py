@@ -163,6 +163,21 @@ def unread(runs: Sequence[Run]) -> list[str]:
     return [f"Left out, as not readable: {' '.join(lines)}"]
 
 
+def not_known(runs: Sequence[Run]) -> list[str]:
+    """Returns a paragraph on runs of which the method is not known, if any.
+
+    What their tickets show of training cannot be told: it hangs on where
+    each level started from, and on which training its mask was found by.
+
+    Args:
+        runs: in order; those without a ticket are not named.
+    """
+    names = [run.label for run in runs if run.method is None and run.keys()]
+    if not names:
+        return []
+    return [f"Left out, as what was run is not known: {', '.join(names)}."]
+
+
 def started(run: Run) -> str:
     """Returns what a level's training started from, in a few words.
 

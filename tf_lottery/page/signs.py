@@ -11,6 +11,7 @@ from tf_lottery.page.panels import run_figure
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.series import kernel_table
+from tf_lottery.page.series import not_known
 from tf_lottery.page.series import pooled
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from tf_lottery.page.run import Run
 
+_TITLE = "How many signs turn?"
+
 
 def signs(runs: Sequence[Run]) -> Section | None:
     """Shows the signs of kept weights, and how many training turned.
@@ -29,7 +32,8 @@ def signs(runs: Sequence[Run]) -> Section | None:
         runs: to be shown.
 
     Returns:
-        None where no run has a ticket with weights left that were trained.
+        None where no run has a ticket with weights left that were trained. Runs
+        of which the method is not known are named alone.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.1; Zhou et al.,
@@ -38,23 +42,26 @@ def signs(runs: Sequence[Run]) -> Section | None:
     shown = [
         run
         for run in runs
-        if not METHODS[run.results.method].strong
+        if run.method is not None
+        and not METHODS[run.method].strong
         and any(
             kernel.kept
             for one in run.measures.levels
             for kernel in one.kernels.values()
         )
     ]
+    left_out = not_known(runs)
     if not shown:
-        return None
+        return Section(_TITLE, left_out) if left_out else None
     return Section(
-        "How many signs turn?",
+        _TITLE,
         [
             *(_finding(run, len(shown) > 1) for run in shown),
             "A sign turned if it is another after training than in "
             f"{' or '.join(dict.fromkeys(map(started, shown)))}; weights of "
             "exactly 0 have none.",
             *unread(shown),
+            *left_out,
         ],
         [
             Figure(
