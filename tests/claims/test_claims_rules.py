@@ -1,11 +1,14 @@
 """Whether runs agree with a claim, by hand."""
 
 import math
+import pathlib
 import types
 
 import numpy as np
 import pytest
 
+from tf_lottery import Mask
+from tf_lottery import Ticket
 from tf_lottery.claims import POINTS
 from tf_lottery.claims import RATIO
 from tf_lottery.claims import Claim
@@ -18,6 +21,8 @@ from tf_lottery.claims.measures import moved
 from tf_lottery.claims.measures import outward
 from tf_lottery.claims.measures import reaches
 from tf_lottery.claims.measures import sooner
+from tf_lottery.page import Run
+from tf_lottery.results import Results
 
 
 def part(values, low=-math.inf, high=math.inf, floor=0.0):
@@ -109,8 +114,8 @@ def row(replicate, level, density, branch="main", **values):
     }
 
 
-def run_of(*rows, **more):
-    return {"a": types.SimpleNamespace(rows=list(rows), **more)}
+def run_of(*rows):
+    return {"a": types.SimpleNamespace(rows=list(rows))}
 
 
 def test_a_network_is_the_level_of_its_density():
@@ -175,20 +180,91 @@ def test_training_accuracy_is_held_against_a_number():
     assert sample.floor == pytest.approx(0.001)
 
 
-def test_how_far_and_where_to_weights_move():
-    initial = np.array([[1.0, -1.0], [0.5, -0.5]])
-    trained = np.array([[3.0, 0.0], [1.5, -0.25]])
-    keep = np.array([[True, True], [False, False]])
-    tickets = {
-        0: types.SimpleNamespace(rewind={"k": initial}, trained={"k": trained}),
-        2: types.SimpleNamespace(mask={"k": keep}),
-    }
-    runs = run_of(
-        row(0, 0, 1.0), row(0, 2, 0.5),
-        ticket=lambda key: tickets[key.level],
-    )
-    # Kept: |2|, |1|; the others: |1|, |0.25|. Of the kept ones one grows.
+KEEP = [True, True, True, False, False, False]
+# Kept: 2, 1, 0.5 far, of which the first grows alone; the others 1, 0.25, 0.
+INITIAL = [1.0, -1.0, 0.5, 0.5, -0.5, 0.25]
+TRAINED = [3.0, 0.0, 0.0, 1.5, -0.25, 0.25]
+
+
+def as_kernels(values, kind="float32"):
+    return {"k": np.array(values, kind), "l": np.array(values[::-1], kind)}
+
+
+@pytest.fixture
+def tickets(tmp_path):
+    """`tickets(trained, keep)`: a run with one replicate of each."""
+
+    def make(*replicates):
+        rows = []
+        for n, (trained, keep) in enumerate(replicates):
+            for level, kept in ((0, [True] * len(keep)), (2, keep)):
+                mask = Mask(as_kernels(kept, bool))
+                weights = [
+                    {k: np.where(mask[k], v, 0) for k, v in part.items()}
+                    for part in map(as_kernels, (INITIAL, trained))
+                ]
+                Ticket(mask, *weights, level).save(
+                    tmp_path / f"replicate_{n}/main/level_{level:02}/ticket"
+                )
+                rows.append(row(n, level, 0.5 if level else 1.0))
+        results = Results(rows, str(tmp_path))
+        return {"a": Run(str(tmp_path), "a", {}, results)}
+
+    return make
+
+
+def test_how_far_and_where_to_weights_move(tickets):
+    runs = tickets((TRAINED, KEEP))
+    far = moved("a", 50, "k").measure(runs)
+    assert math.exp(far.values[0]) == pytest.approx(3.5 / 1.25)
+    share = outward("a", 50, "k").measure(runs)
+    assert share.values == {0: pytest.approx(1 / 3)}
+    assert far.left_out == share.left_out == 0
+
+
+def test_weights_that_are_no_numbers_are_left_out(tickets):
+    """As everywhere else: they do not make the whole value one."""
+    trained = [math.inf, *TRAINED[1:4], math.nan, TRAINED[5]]
+    runs = tickets((trained, KEEP))
     (far,) = moved("a", 50, "k").measure(runs).values.values()
-    assert math.exp(far) == pytest.approx(1.5 / 0.625)
-    (share,) = outward("a", 50, "k").measure(runs).values.values()
-    assert share == 0.5
+    assert math.exp(far) == pytest.approx((1.5 / 2) / (1 / 2))
+    assert outward("a", 50, "k").measure(runs).values == {0: 0.0}
+
+
+def test_replicates_without_a_value_are_counted(tickets):
+    runs = tickets(
+        # None of those that are kept has moved; none of the others.
+        ([*INITIAL[:3], *TRAINED[3:]], KEEP),
+        ([*TRAINED[:3], *INITIAL[3:]], KEEP),
+        (TRAINED, [False] * 6),
+        (TRAINED, KEEP),
+    )
+    far = moved("a", 50, "k").measure(runs)
+    assert (list(far.values), far.left_out) == ([3], 3)
+    share = outward("a", 50, "k").measure(runs)
+    assert (list(share.values), share.left_out) == ([0, 1, 3], 1)
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_a_damaged_ticket_leaves_its_replicate_out(tickets, level):
+    runs = tickets((TRAINED, KEEP), (TRAINED, KEEP))
+    folder = pathlib.Path(runs["a"].path) / "replicate_0/main"
+    (folder / f"level_0{level}/ticket/ticket.json").write_text("{")
+    claim = Claim("a claim", "far", [moved("a", 50, k) for k in "kl"])
+    outcome = judge(claim, runs)
+    assert [(list(s.values), s.left_out) for s in outcome.samples] == [
+        ([1], 1)
+    ] * 2
+    assert outcome.agreement == "undecided"
+
+
+def test_a_ticket_is_read_once_for_all_kernels(tickets, monkeypatch):
+    runs, read = tickets((TRAINED, KEEP), (TRAINED, KEEP)), []
+    load = Run.ticket
+    monkeypatch.setattr(
+        Run, "ticket", lambda run, key: read.append(key) or load(run, key)
+    )
+    for kernel in "kl":
+        for make in (moved, outward):
+            assert len(make("a", 50, kernel).measure(runs).values) == 2
+    assert len(read) == len(set(read)) == 4

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
+from tf_lottery.analysis import Movement
 from tf_lottery.analysis import accuracy_differences
 from tf_lottery.analysis import early_stop_ratios
 from tf_lottery.analysis import smallest_step
@@ -18,7 +17,6 @@ from tf_lottery.claims.claim import SHARE
 from tf_lottery.claims.claim import Part
 from tf_lottery.claims.claim import Runs
 from tf_lottery.claims.claim import Sample
-from tf_lottery.page import Run
 from tf_lottery.plan import MAIN
 from tf_lottery.tickets import Key
 
@@ -158,7 +156,8 @@ def moved(run: str, percent: float, kernel: str) -> Part:
 
     Of a kernel in the dense network's training: the mean of |trained -
     initial| over the weights that the ticket keeps, by that over the weights
-    it does not. It is 1 where both move alike.
+    it does not. It is 1 where both move alike. A replicate is left out where
+    one of them is not above 0, or a ticket cannot be read.
 
     Args:
         run: name of the settings.
@@ -169,9 +168,8 @@ def moved(run: str, percent: float, kernel: str) -> Part:
         Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.5.
     """
 
-    def value(change: np.ndarray, initial: np.ndarray, keep: np.ndarray):
-        far = np.abs(change)
-        return math.log(far[keep].mean() / far[~keep].mean())
+    def value(found: Movement) -> float:
+        return math.log(found.ratio) if found.ratio > 0 else math.nan
 
     return Part(
         kernel, _weights(run, percent, kernel, value), RATIO, low=0.0
@@ -182,7 +180,8 @@ def outward(run: str, percent: float, kernel: str) -> Part:
     """Returns the part about where the weights of tickets move to.
 
     Of a kernel in the dense network's training: of the weights that the
-    ticket keeps the share whose magnitude grows.
+    ticket keeps the share whose magnitude grows. A replicate is left out
+    where it keeps none, or a ticket cannot be read.
 
     Args:
         run: name of the settings.
@@ -193,28 +192,36 @@ def outward(run: str, percent: float, kernel: str) -> Part:
         Frankle and Carbin, 2019, arXiv:1803.03635, appendix F.5.
     """
 
-    def value(change: np.ndarray, initial: np.ndarray, keep: np.ndarray):
-        grows = np.abs(initial + change) > np.abs(initial)
-        return float(grows[keep].mean())
+    def value(found: Movement) -> float:
+        return found.stay_away
 
     return Part(
         kernel, _weights(run, percent, kernel, value), SHARE, low=0.5
     )
 
 
-def _weights(run: str, percent: float, kernel: str, value):
+def _weights(
+    run: str, percent: float, kernel: str, value: Callable[[Movement], float]
+) -> Callable[[Runs], Sample]:
+    """Measures a number of a kernel; one that is not finite is left out."""
+
     def measure(runs: Runs) -> Sample:
-        source: Run = runs[run]
-        values = {}
+        values, left_out = {}, 0
         dense = Network(run).rows(runs)
         for replicate, row in Network(run, percent).rows(runs).items():
-            if replicate in dense:
-                keep = source.ticket(Key(replicate, MAIN, row["level"])).mask
-                start = source.ticket(Key(replicate, MAIN, 0))
-                initial = start.rewind[kernel]
-                change = start.trained[kernel] - initial
-                values[replicate] = value(change, initial, keep[kernel])
-        return Sample(values)
+            if replicate not in dense:
+                continue
+            key = Key(replicate, MAIN, row["level"])
+            try:
+                number = value(runs[run].dense_movement(key)[kernel])
+            except (OSError, ValueError):
+                # A damaged ticket: the other claims can be judged.
+                number = math.nan
+            if math.isfinite(number):
+                values[replicate] = number
+            else:
+                left_out += 1
+        return Sample(values, left_out=left_out)
 
     return measure
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from tf_lottery import report
 from tf_lottery.analysis import Measures
+from tf_lottery.analysis import Movement
+from tf_lottery.analysis import compare_movement
+from tf_lottery.analysis import displacement
 from tf_lottery.analysis import measure_tickets
 from tf_lottery.config import Config
 from tf_lottery.page.section import Section
@@ -102,6 +105,32 @@ class Run:
         """
         return self._store.load(key)
 
+    def dense_movement(self, key: Key) -> Mapping[str, Movement]:
+        """Returns how far weights moved in the dense network's training.
+
+        Both tickets are read once, however often it is asked for.
+
+        Args:
+            key: of the ticket by whose mask they stay or go.
+
+        Returns:
+            `{path: Movement}` of every kernel.
+
+        Raises:
+            OSError, ValueError: one of the two tickets is missing, truncated
+                or altered.
+        """
+        if key not in self._movements:
+            mask = self.ticket(key).mask
+            dense = self.ticket(Key(key.replicate, MAIN, 0))
+            self._movements[key] = {
+                path: compare_movement(
+                    displacement(dense.rewind[path], dense.trained[path]), keep
+                )
+                for path, keep in mask.items()
+            }
+        return self._movements[key]
+
     def metrics(self, key: Key) -> list[dict[str, Any]]:
         """Returns the evaluations of a finished training.
 
@@ -175,6 +204,10 @@ class Run:
         return measure_tickets(
             self.keys(), self.ticket, method=self.method
         )
+
+    @functools.cached_property
+    def _movements(self) -> dict[Key, Mapping[str, Movement]]:
+        return {}
 
     @functools.cached_property
     def _store(self) -> RunDirectory:
