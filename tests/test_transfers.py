@@ -11,6 +11,8 @@ import pytest
 import tf_lottery as tfl
 from tf_lottery.cli.transfer import main
 from tf_lottery.config import Config
+from tf_lottery.experiment import Experiment
+from tf_lottery.step import Step
 
 FLAGS = (
     "--levels=1", "--train_steps=20it", "--eval_every=10it", "--jit=off",
@@ -166,6 +168,9 @@ def test_one_ticket_is_level_1(matrix, command, tmp_path):
         (["--method=dense"], "`method` must be one of imp, one_shot"),
         (["--ticket=somewhere"], "and leave ticket out"),
         (["--levels=0"], "`levels` must be at least 1"),
+        (["--instability_steps=0it"], "`instability_steps` must be left out"),
+        (["--rewind=auto", "--datasets=digits,digits:5-12"],
+         "of the classes 0 to 9"),
     ],
 )
 def test_all_is_checked_before_one_is_trained(flags, text, capfd, tmp_path):
@@ -173,6 +178,39 @@ def test_all_is_checked_before_one_is_trained(flags, text, capfd, tmp_path):
         "transfer.py", *flags, f"--output_dir={tmp_path}", *FLAGS[1:],
     ])
     assert status == 1 and text in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_each_source_is_rewound_to_a_step_of_its_own(
+    known, monkeypatch, tmp_path
+):
+    """What is found for one data set says nothing of another."""
+    steps = {"digits:0-4": Step(2), "digits": Step(4) if known else None}
+    monkeypatch.setattr(
+        "tf_lottery.transfers.find_rewind", lambda c: steps[c.dataset]
+    )
+    planned = []
+
+    class Planned(Experiment):
+        def tell_plan(self):
+            planned.append((self.config.dataset, self.plan.rewind_step))
+
+    monkeypatch.setattr("tf_lottery.transfers.Experiment", Planned)
+
+    def plan():
+        return tfl.run_transfer(
+            datasets=["digits:0-4", "digits"], rewind="auto", levels=1,
+            train_steps=20, plan=True, quiet=True, output_dir=tmp_path,
+        )
+
+    found = plan()
+    assert planned == ([("digits:0-4", 2), ("digits", 4)] if known else [])
+    assert bool(found.run_dir) == known
+    if known:
+        # Another step of the second source is another matrix.
+        steps["digits"] = Step(3)
+        assert plan().run_dir != found.run_dir
     assert not list(tmp_path.iterdir())
 
 

@@ -88,7 +88,7 @@ def run(
         )
     choice = None
     if config.rewind is None:
-        choice = _find_rewind(config)
+        choice = find_rewind(config)
         if choice is None:
             return Results([], "")
         config = dataclasses.replace(config, rewind=Step(choice["chosen"]))
@@ -104,8 +104,19 @@ def run(
         return experiment.run()
 
 
-def _find_rewind(config: Config) -> dict[str, Any] | None:
-    """What `rewind=auto` chose; None where a plan cannot know it yet."""
+def find_rewind(config: Config) -> dict[str, Any] | None:
+    """Returns what `rewind=auto` chose, by training if it is not known.
+
+    Args:
+        config: of one experiment.
+
+    Returns:
+        As `Instability.choose`; None where this is a plan and the step is not
+        known yet, which is said.
+
+    Raises:
+        ValueError, TypeError: a bad configuration, before any is trained.
+    """
     # A bar of its own: the experiment's steps are counted when it is known.
     with report.Progress(
         quiet=config.quiet, log_file=config.log_file

@@ -19,6 +19,8 @@ from tf_lottery.config import Config
 from tf_lottery.experiment import Experiment
 from tf_lottery.fingerprint import run_name
 from tf_lottery.methods import METHODS
+from tf_lottery.step import Step
+from tf_lottery.sweep import find_rewind
 
 # Options of methods that find tickets, beside those of `FOUND_BY`.
 _OF_METHODS = ("prune_begin", "prune_end", "prune_every")
@@ -62,7 +64,8 @@ def run_transfer(
 
     Args:
         config: what to run; the defaults if none. Its branches are trained
-            beside random_mask; `verdict_density` is what the matrix is of.
+            beside random_mask; `verdict_density` is what the matrix is of. Of
+            `rewind=auto` each source has a step of its own.
         datasets: names; that of `config` alone if none.
         optimizers: names, each with a learning rate of its own after a colon
             or not, such as `"sgd:0.1"`; that of `config` alone if none.
@@ -90,6 +93,11 @@ def run_transfer(
             quiet=config.quiet or follows,
             log_file=None if follows else config.log_file,
         )
+    if config.rewind is None:
+        found = _rewound(sources, progress)
+        if found is None:
+            return TransferResults([], "")
+        sources = found
     with progress, train.lost_workers(config.strategy):
         return _Matrix(sources, progress).run()
 
@@ -116,6 +124,9 @@ class _Matrix:
         for field in ("dataset", "optimizer"):
             found = dict.fromkeys(getattr(c, field) for c in sources.values())
             values = {**values, field: "+".join(found)}
+        rewinds = [str(config.rewind) for config in sources.values()]
+        if len(set(rewinds)) > 1:
+            values["rewind"] = "+".join(rewinds)
         values["sources"] = [
             [c.dataset, c.optimizer, c.learning_rate] for c in sources.values()
         ]
@@ -226,6 +237,13 @@ def _sources(
     config: Config, datasets: Sequence[str], optimizers: Sequence[str]
 ) -> dict[str, Config]:
     """The run of each source by its label."""
+    if config.instability_steps is not None:
+        steps = ",".join(map(str, config.instability_steps))
+        raise ValueError(
+            "`instability_steps` must be left out of a matrix of transfer. "
+            f"Received: instability_steps={steps}. Give it to the command "
+            "train_ticket.py, or to tf_lottery.run."
+        )
     method = METHODS[config.method]
     if method.given or method.strong or config.method == "dense":
         known = [
@@ -271,6 +289,29 @@ def _sources(
         )
         for label, (dataset, optimizer, rate, _) in zip(labels, chosen)
     }
+
+
+def _rewound(
+    sources: dict[str, Config], progress: Any
+) -> dict[str, Config] | None:
+    """The sources from their own steps of `rewind=auto`.
+
+    None where this is a plan, and one of the steps is not known yet.
+    """
+    # All are checked before any is trained.
+    _Matrix(
+        {
+            name: dataclasses.replace(config, rewind=Step(0))
+            for name, config in sources.items()
+        },
+        progress,
+    )
+    found = {}
+    for name, config in sources.items():
+        step = find_rewind(config)
+        if step is not None:
+            found[name] = dataclasses.replace(config, rewind=step)
+    return found if len(found) == len(sources) else None
 
 
 def _optimizer(text: str, config: Config) -> tuple[str, float, str]:
