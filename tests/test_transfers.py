@@ -60,6 +60,7 @@ def test_a_matrix_from_one_command(matrix, capfd):
     assert done.status == 0, done.err
     assert "digits -> digits:0-4 (4 of 4)" in done.err
     assert "New for these classes: output/bias, output/kernel" in done.err
+    assert "is cut to" not in done.err
     assert "Of 2 transferred tickets" in done.out
     (table,) = matrix.folder.glob("*/transfer.csv")
     with open(table, newline="") as file:
@@ -143,6 +144,7 @@ def test_one_ticket_is_level_1(matrix, command, tmp_path):
     )
     assert done.status == 0, done.err
     assert "All replicates start from this one ticket" in done.err
+    assert "levels=15 is cut to 1, the levels that these" in done.err
     assert "New for these classes" not in done.err
     (run,) = tmp_path.iterdir()
     source = tfl.Ticket.load(runs["digits:0-4", "imp"] / TICKET)

@@ -55,6 +55,7 @@ class Experiment:
     def __init__(
         self, config: Config, progress: Any, stop_signals=train.stop_signals
     ):
+        asked = config.levels
         config, source = provenance.load_source(config.resolved())
         self.config = config
         self._progress = progress
@@ -133,7 +134,7 @@ class Experiment:
         if source is not None:
             provenance.check_transferred(self._store, self.finished(), source)
             self._notes += provenance.source_notes(
-                source, model, self.plan.replicates
+                source, model, self.plan.replicates, asked
             )
         name = os.path.basename(self.run_dir)
         self._workers.check_same([name, *map(str, self.plan.keys)])

@@ -167,7 +167,10 @@ def check_transferred(
 
 
 def source_notes(
-    source: TicketSource, model: keras.Model, replicates: list[int]
+    source: TicketSource,
+    model: keras.Model,
+    replicates: list[int],
+    levels: int,
 ) -> list[str]:
     """Returns what a user must be told of transferred tickets, in lines.
 
@@ -175,9 +178,15 @@ def source_notes(
         source: where they come from.
         model: masked, that they are put on.
         replicates: of the target.
+        levels: how many the configuration has, by default or as asked for.
     """
     told = ", ".join(f"{k} {v}" for k, v in source.told.items())
     notes = [f"Tickets: {source.path} ({told})."]
+    if source.levels < levels:
+        notes.append(
+            f"levels={levels} is cut to {source.levels}, the levels that these "
+            "tickets have."
+        )
     if source.run is None:
         notes.append(
             "Level 0 has the ticket's weights, and fresh ones where it keeps "
