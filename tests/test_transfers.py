@@ -12,7 +12,11 @@ import tf_lottery as tfl
 from tf_lottery.cli.transfer import main
 from tf_lottery.config import Config
 from tf_lottery.experiment import Experiment
+from tf_lottery.provenance import check_transferred
 from tf_lottery.step import Step
+from tf_lottery.tickets import Key
+from tf_lottery.tickets import RunDirectory
+from tf_lottery.tickets import read_source
 
 FLAGS = (
     "--levels=1", "--train_steps=20it", "--eval_every=10it", "--jit=off",
@@ -112,6 +116,22 @@ def test_a_transferred_ticket_says_where_it_is_from(matrix):
     # What the search cost is not known there.
     rows = tfl.load_results(target).rows
     assert {r["search_steps"] for r in rows if r["level"] == 1} == {None}
+
+
+def test_no_array_is_read_to_see_whether_the_source_is_the_same(
+    matrix, monkeypatch
+):
+    """A matrix looks at every transfer twice before it trains."""
+    runs = runs_of(matrix.folder)
+    monkeypatch.setattr("tf_lottery.tickets.store.Ticket.load", None)
+    source = read_source(str(runs["digits:0-4", "imp"]))
+    store = RunDirectory(str(runs["digits", "transfer"]))
+    keys = [Key(n, "main", level) for n in (0, 1) for level in (0, 1)]
+    check_transferred(store, keys, source)
+    with pytest.raises(ValueError, match="is another by now"):
+        check_transferred(
+            store, keys, read_source(str(runs["digits", "imp"]))
+        )
 
 
 def test_where_the_source_lies_does_not_matter_but_what_it_is(

@@ -17,6 +17,7 @@ from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
 from tf_lottery.tickets import TicketSource
+from tf_lottery.tickets import read_description
 from tf_lottery.tickets import read_source
 
 
@@ -156,7 +157,9 @@ def check_transferred(
     for key in keys:
         if key.branch != "main":
             continue
-        before = store.load(key).config.get("transferred_from")
+        # Its arrays are read, and checked, where they are needed.
+        said = read_description(store.ticket_path(key))
+        before = said["config"].get("transferred_from")
         if before != source.origin(key.replicate, key.level):
             raise ValueError(
                 "`ticket` must hold the tickets that the run began with. "

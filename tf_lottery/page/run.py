@@ -22,12 +22,7 @@ from tf_lottery.results import Results
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
-from tf_lottery.tickets.reading import MALFORMED
-from tf_lottery.tickets.reading import one_line
-from tf_lottery.tickets.reading import read_json
-from tf_lottery.tickets.verify import JSON
-from tf_lottery.tickets.verify import check_types
-from tf_lottery.tickets.verify import json_digest
+from tf_lottery.tickets import read_description
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,20 +155,7 @@ class Run:
         Raises:
             ValueError: it is missing, truncated or altered.
         """
-        path = os.path.join(self._store.ticket_path(key), JSON)
-        try:
-            meta = read_json(path)
-            check_types(meta)
-            digest = meta["sha256"].pop(JSON)
-            if digest != json_digest(meta):
-                raise ValueError("its checksum is another")
-        except (*MALFORMED, OSError) as error:
-            raise ValueError(
-                "`path` must be a whole ticket.json. Received: "
-                f"{path} ({one_line(error)}). Copy it anew, or delete the "
-                "folder of its level, and it is trained again."
-            ) from error
-        return meta
+        return read_description(self._store.ticket_path(key))
 
     @functools.cached_property
     def planned(self) -> list[Key]:

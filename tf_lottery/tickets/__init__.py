@@ -8,6 +8,7 @@ from tf_lottery.tickets.source import read_source
 from tf_lottery.tickets.store import Key
 from tf_lottery.tickets.store import RunDirectory
 from tf_lottery.tickets.ticket import Ticket
+from tf_lottery.tickets.verify import read_description
 from tf_lottery.tickets.verify import verify_files
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Ticket",
     "TicketSource",
     "load_mask",
+    "read_description",
     "read_mask",
     "read_source",
     "verify_files",

@@ -107,6 +107,35 @@ def check_types(meta: Mapping[str, Any]) -> None:
         raise ValueError(f"{JSON} holds kernels outside the state")
 
 
+def read_description(folder: str) -> dict[str, Any]:
+    """Returns what a ticket says of itself, without its arrays.
+
+    Args:
+        folder: of the ticket.
+
+    Returns:
+        The content of its ticket.json; `kernels` has `path`, `shape` and
+        `kept` of each.
+
+    Raises:
+        ValueError: it is missing, truncated or altered.
+    """
+    path = os.path.join(folder, JSON)
+    try:
+        meta = read_json(path)
+        check_types(meta)
+        digest = meta["sha256"].pop(JSON)
+        if digest != json_digest(meta):
+            raise ValueError("its checksum is another")
+    except (*MALFORMED, OSError) as error:
+        raise ValueError(
+            "`path` must be a whole ticket.json. Received: "
+            f"{path} ({one_line(error)}). Copy it anew, or delete the "
+            "folder of its level, and it is trained again."
+        ) from error
+    return meta
+
+
 def file_digest(path: str) -> str:
     """Returns the SHA-256 of a file, which may be larger than the memory.
 
