@@ -19,6 +19,7 @@ from tf_lottery.config import Config
 from tf_lottery.experiment import Experiment
 from tf_lottery.fingerprint import run_name
 from tf_lottery.methods import METHODS
+from tf_lottery.plan import trainings
 from tf_lottery.step import Step
 from tf_lottery.sweep import find_rewind
 
@@ -186,8 +187,8 @@ class _Matrix:
                 Experiment(config, self._progress).tell_plan()
             else:
                 self._progress.result(
-                    f"{source} -> {target}: {_trainings(config)} trainings of "
-                    "tickets that are not found yet, "
+                    f"{source} -> {target}: {len(trainings(config))} trainings "
+                    "of tickets that are not found yet, "
                     f"{self._steps(target, config):,} optimizer steps."
                 )
         return TransferResults([], self.folder)
@@ -195,7 +196,7 @@ class _Matrix:
     def _steps(self, target: str, config: Config) -> int:
         """Of a transfer whose tickets are not there yet."""
         steps = self._experiments[target].plan.train_steps
-        return _trainings(config) * steps
+        return len(trainings(config)) * steps
 
     def _cells(self, rows: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
         cells = []
@@ -342,12 +343,6 @@ def _target(config: Config, source: Experiment) -> Config:
         levels=config.last_level,
         **defaults,
     )
-
-
-def _trainings(config: Config) -> int:
-    some = len(set(config.branch_levels or range(1, config.levels + 1)))
-    replicates = config.replicates if config.replicate is None else 1
-    return replicates * (config.levels + 1 + some * len(config.branches))
 
 
 def _check_alike(
