@@ -13,7 +13,6 @@ from tf_lottery.cli.transfer import main
 from tf_lottery.config import Config
 from tf_lottery.experiment import Experiment
 from tf_lottery.provenance import check_transferred
-from tf_lottery.step import Step
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import read_source
@@ -208,7 +207,8 @@ def test_each_source_is_rewound_to_a_step_of_its_own(
     known, monkeypatch, tmp_path
 ):
     """What is found for one data set says nothing of another."""
-    steps = {"digits:0-4": Step(2), "digits": Step(4) if known else None}
+    steps = {"digits:0-4": {"chosen": 2}}
+    steps["digits"] = {"chosen": 4} if known else None
     monkeypatch.setattr(
         "tf_lottery.transfers.find_rewind", lambda c: steps[c.dataset]
     )
@@ -231,7 +231,7 @@ def test_each_source_is_rewound_to_a_step_of_its_own(
     assert bool(found.run_dir) == known
     if known:
         # Another step of the second source is another matrix.
-        steps["digits"] = Step(3)
+        steps["digits"] = {"chosen": 3}
         assert plan().run_dir != found.run_dir
     assert not list(tmp_path.iterdir())
 

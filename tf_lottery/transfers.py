@@ -309,8 +309,9 @@ def _rewound(
     )
     found = {}
     for name, config in sources.items():
-        step = find_rewind(config)
-        if step is not None:
+        choice = find_rewind(config)
+        if choice is not None:
+            step = Step(choice["chosen"])
             found[name] = dataclasses.replace(config, rewind=step)
     return found if len(found) == len(sources) else None
 
