@@ -236,6 +236,34 @@ def test_each_source_is_rewound_to_a_step_of_its_own(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_was_chosen_for_a_source_is_kept_in_its_run(
+    monkeypatch, tmp_path
+):
+    chosen = {"digits:0-4": 2, "digits": 4}
+    monkeypatch.setattr(
+        "tf_lottery.transfers.find_rewind",
+        lambda c: {"chosen": chosen[c.dataset]},
+    )
+
+    class Stopped(Experiment):
+        def run(self, **how):
+            if self.config.dataset == "digits":
+                raise RuntimeError("stopped")
+            return types.SimpleNamespace(rows=[], run_dir=self.run_dir)
+
+    monkeypatch.setattr("tf_lottery.transfers.Experiment", Stopped)
+    with pytest.raises(RuntimeError, match="stopped"):
+        tfl.run_transfer(
+            datasets=list(chosen), rewind="auto", levels=1, train_steps=20,
+            quiet=True, output_dir=tmp_path,
+        )
+    found = [
+        json.loads(path.read_text())["chosen"]
+        for path in tmp_path.glob("*/report/rewind.json")
+    ]
+    assert sorted(found) == [2, 4]
+
+
 def test_help(capfd):
     assert main(["transfer.py", "--help"]) == 0
     text = capfd.readouterr().out

@@ -7,7 +7,7 @@ import gc
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_lottery import analysis
@@ -94,20 +94,33 @@ def run_transfer(
             quiet=config.quiet or follows,
             log_file=None if follows else config.log_file,
         )
+    choices: dict[str, dict[str, Any]] = {}
     if config.rewind is None:
-        found = _rewound(sources, progress)
-        if found is None:
+        choices = _choices(sources, progress)
+        if len(choices) < len(sources):
             return TransferResults([], "")
-        sources = found
+        sources = {
+            name: dataclasses.replace(
+                one, rewind=Step(choices[name]["chosen"])
+            )
+            for name, one in sources.items()
+        }
     with progress, train.lost_workers(config.strategy):
-        return _Matrix(sources, progress).run()
+        return _Matrix(sources, progress, choices).run()
 
 
 class _Matrix:
     """The runs of a matrix, checked and not trained."""
 
-    def __init__(self, sources: dict[str, Config], progress: Any):
+    def __init__(
+        self,
+        sources: dict[str, Config],
+        progress: Any,
+        choices: Mapping[str, Any],
+    ):
         self._sources = sources
+        # Of `rewind=auto`, by source.
+        self._choices = choices
         self._progress = progress
         # All are checked before any is trained.
         self._experiments = {
@@ -159,6 +172,11 @@ class _Matrix:
             self._progress.line(f"{name}, source ({number} of {total})")
             # Not kept: each has data, networks and loops of its own.
             experiment = self._experiments.pop(name)
+            if name in self._choices and experiment.writes:
+                report.write_choice(
+                    os.path.join(experiment.run_dir, "report"),
+                    self._choices[name],
+                )
             found = experiment.run(among_others=True)
             rows[name, name] = found.rows, found.run_dir
             writes = experiment.writes
@@ -292,13 +310,10 @@ def _sources(
     }
 
 
-def _rewound(
+def _choices(
     sources: dict[str, Config], progress: Any
-) -> dict[str, Config] | None:
-    """The sources from their own steps of `rewind=auto`.
-
-    None where this is a plan, and one of the steps is not known yet.
-    """
+) -> dict[str, dict[str, Any]]:
+    """What `rewind=auto` chose, by source; a plan may not know it of all."""
     # All are checked before any is trained.
     _Matrix(
         {
@@ -306,14 +321,10 @@ def _rewound(
             for name, config in sources.items()
         },
         progress,
+        {},
     )
-    found = {}
-    for name, config in sources.items():
-        choice = find_rewind(config)
-        if choice is not None:
-            step = Step(choice["chosen"])
-            found[name] = dataclasses.replace(config, rewind=step)
-    return found if len(found) == len(sources) else None
+    found = {name: find_rewind(config) for name, config in sources.items()}
+    return {name: choice for name, choice in found.items() if choice}
 
 
 def _optimizer(text: str, config: Config) -> tuple[str, float, str]:
