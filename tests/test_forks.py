@@ -1,5 +1,7 @@
 """Copies of a network that part at step k: what they share, to the bit."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,29 @@ def test_steps_that_come_later_change_nothing(found, tmp_path, capfd):
     assert both.points == found.points
     assert equal(trained(both, "fork_000000"), trained(found, "fork_000000"))
     assert not list(folder.rglob("checkpoint.npz"))
+
+
+def test_a_snapshot_of_a_network_that_is_gone_is_not_used(
+    found, tmp_path, monkeypatch
+):
+    real = forks.assembly.build_replicate
+
+    def other(config, info, replicate, purpose):
+        return real(config, info, replicate + 1, purpose)
+
+    def cut(*arguments):
+        raise OSError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forks.assembly, "build_replicate", other)
+        patch.setattr(forks.ForkTrainer, "_train_fork", cut)
+        with pytest.raises(OSError, match="full"):
+            analysed(tmp_path, 20)
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "replicate_0/fork_000020/level_00/checkpoint.npz").exists()
+    shutil.rmtree(folder / "replicate_0/main")
+    again = analysed(tmp_path, 20)
+    assert equal(trained(again, "fork_000020"), trained(found, "fork_000020"))
 
 
 def test_a_beginning_that_is_taken_again_is_compared(

@@ -224,7 +224,7 @@ class Experiment:
         if self.config.connectivity:
             found = lines.connect_tickets(
                 self.plan,
-                self.info,
+                lambda: self._trainer.images,
                 self._store,
                 self.record,
                 self._progress.line,

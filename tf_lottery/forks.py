@@ -141,6 +141,9 @@ class ForkTrainer:
         main = Key(replicate, MAIN, 0)
         both = sorted({*steps, *keep})
         if self.digest(main) is None:
+            if not paths.is_file(self._store.checkpoint_path(main)):
+                # Snapshots there are of another first network, now gone.
+                self.drop(replicate, both)
             self._train_main(replicate, self._absent(replicate, both), True)
         # Steps that came later, or that a resumed training was beyond.
         if self._absent(replicate, steps):

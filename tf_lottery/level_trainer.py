@@ -90,7 +90,7 @@ class LevelTrainer:
         return assembly.make_trainer(
             self.config,
             self._model,
-            self._images,
+            self.images,
             strategy=self._strategy,
             on_step=self._on_step,
         )
@@ -100,13 +100,14 @@ class LevelTrainer:
         return assembly.make_scorer(
             self.plan,
             self._model,
-            self._images,
+            self.images,
             strategy=self._strategy,
             on_step=self._on_step,
         )
 
     @functools.cached_property
-    def _images(self) -> data.ImageData:
+    def images(self) -> data.ImageData:
+        """The data; read when they are first asked for."""
         return assembly.load_images(self.config)
 
     @functools.cached_property
@@ -196,7 +197,7 @@ class LevelTrainer:
     def _scored_by(self, replicate: int) -> dict[str, Any]:
         """The examples and the loss of criteria that look at some."""
         return assembly.scored_by(
-            self.config, self._images, self._trainer.loss, self._seed(replicate)
+            self.config, self.images, self._trainer.loss, self._seed(replicate)
         )
 
     def _control(self, key: Key) -> Ticket:

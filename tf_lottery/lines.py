@@ -153,7 +153,7 @@ def make_evaluator(
 
 def connect_tickets(
     plan: Plan,
-    info: data.DataInfo,
+    images: Callable[[], data.ImageData],
     store: RunDirectory,
     record: Record,
     say: Callable[[str], None],
@@ -165,7 +165,7 @@ def connect_tickets(
 
     Args:
         plan: of the experiment.
-        info: of the data.
+        images: returns the data, where a line is still to be evaluated.
         store: the run directory.
         record: what is finished of it.
         say: called with one line as each is done.
@@ -187,11 +187,13 @@ def connect_tickets(
         if book.barrier(line, first, second) is not None:
             continue
         if evaluator is None:
-            config = plan.config
+            config, found_data = plan.config, images()
             with models.clean_names():
-                dense = assembly.build_replicate(config, info, 0, "init")
+                dense = assembly.build_replicate(
+                    config, found_data.info, 0, "init"
+                )
                 model = mask_model(dense, exclude=config.exclude)
-            evaluator = make_evaluator(model, assembly.load_images(config))
+            evaluator = make_evaluator(model, found_data)
         found = evaluator(store.load(key), store.load(other))
         book.add(line, first, second, found)
         say(f"{key} to {other}: test barrier {found.barrier():.2%}")
