@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tf_lottery.analysis import ALPHA
 from tf_lottery.report.summary import density_percent, mean
 
 if TYPE_CHECKING:
@@ -178,6 +177,9 @@ def _number(cell: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(cell: Mapping[str, Any]) -> bool:
+    # With it comes TensorFlow, which a sweep of subset sums does without.
+    from tf_lottery.analysis import ALPHA
+
     return cell["p_above"] is not None and cell["p_above"] <= ALPHA
 
 
