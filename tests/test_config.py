@@ -15,7 +15,7 @@ LATER = {
     "prune_every": Step(100), "structure": None, "scale_l1": None,
     "mask_by": "edge_popup", "epsilon": None, "epsilon_unit": "absolute",
     "rescale": "none", "score_steps": None, "score_learning_rate": None,
-    "verdict_density": 0.2, "verdict_margin": 0.002, "tensorboard": False,
+    "verdict_density": 0.2, "verdict_margin": None, "tensorboard": False,
     "connectivity": False, "instability_steps": None, "report": True,
 }
 CONTRACT = {

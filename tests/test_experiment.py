@@ -217,7 +217,7 @@ def test_what_is_declared_is_kept_with_the_run(command, flags, copied):
     assert results.verdict().text() in done.out
     assert results.rows == before.rows
     again = results.verdict(
-        density=before.verdict_density, margin=before.verdict_margin
+        density=before.verdict_density, margin=before.metric.margin
     )
     assert again == before.verdict()
 

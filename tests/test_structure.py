@@ -16,6 +16,7 @@ ROOMS = (
     "cores",
     "paths",
     "atomic",
+    "metric",
     "step",
     "schedules",
     "seeds",
@@ -56,9 +57,8 @@ ROOMS = (
     "cli",
 )
 WITHOUT_TENSORFLOW = (
-    "paths", "atomic", "step", "schedules", "seeds", "masks", "config",
-    "fingerprint",
-    "theory",
+    "paths", "atomic", "metric", "step", "schedules", "seeds", "masks",
+    "config", "fingerprint", "theory",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -14,6 +14,7 @@ _PUBLIC = {
     "Mask": "tf_lottery.masks",
     "MaskComparison": "tf_lottery.masks",
     "MaskedKernel": "tf_lottery.layers",
+    "Metric": "tf_lottery.metric",
     "OPTIMIZERS": "tf_lottery.train",
     "PRUNERS": "tf_lottery.pruners",
     "Pruner": "tf_lottery.pruners",

@@ -28,7 +28,8 @@ _MOST = {
     "weight_decay": 1e6,
     "scale_l1": 1e6,
     "verdict_density": 1,
-    "verdict_margin": 1,
+    # Of accuracy it is at most 1, which `Metric.check_margin` looks to.
+    "verdict_margin": 1e9,
 }
 _LEAST = {
     "validation_size": 1,

@@ -303,10 +303,10 @@ class Config:
         "others are corrected for their number.",
         identity=False, later=True,
     )
-    verdict_margin: float = flag(
-        0.002,
-        "How far below dense the test accuracy of a matching ticket may be; "
-        "0.002 is 0.2 percentage points.",
+    verdict_margin: float | None = flag(
+        None,
+        "How much worse than dense a matching ticket may be: of accuracy "
+        "0.002 (0.2 percentage points) if none, of perplexity 0.01 (1 %).",
         identity=False, later=True,
     )
     instability_steps: tuple[Step, ...] | None = flag(

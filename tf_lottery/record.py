@@ -8,6 +8,8 @@ from typing import Any
 
 from tf_lottery import analysis
 from tf_lottery import report
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.page.event_files import EventFiles
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
@@ -25,6 +27,7 @@ class Record:
         store: the run directory.
         method: of the experiment.
         tensorboard: whether event files are written too.
+        metric: what the networks are judged by.
         finished: called after every training that `finish` notes.
     """
 
@@ -34,10 +37,12 @@ class Record:
         method: str,
         tensorboard: bool = False,
         *,
+        metric: Metric = ACCURACY,
         finished: Callable[[], object] = lambda: None,
     ):
         self._store = store
         self._method = method
+        self._metric = metric
         self._events = EventFiles(store) if tensorboard else None
         self._finished = finished
         self._digests: dict[Key, str | None] = {}
@@ -129,5 +134,5 @@ class Record:
         written = None
         # Another process may finish a level in the same directory meanwhile.
         while written != (rows := self.rows()):
-            report.write_results(rows, path)
+            report.write_results(rows, path, self._metric)
             written = rows

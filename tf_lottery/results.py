@@ -12,6 +12,8 @@ from tf_lottery import analysis
 from tf_lottery import report
 from tf_lottery.config import Config
 from tf_lottery.methods import METHODS
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.paths import is_file
 from tf_lottery.paths import open_read
 from tf_lottery.tickets import Key
@@ -29,7 +31,9 @@ class Results:
         retrain: what pruned networks were trained from.
         method: how they were found.
         verdict_density: what the verdict is on, declared beforehand.
-        verdict_margin: how far below dense a matching ticket may be.
+        verdict_margin: how much worse than dense a matching ticket may be;
+            the metric's own if None.
+        metric: what the networks are judged by.
     """
 
     rows: list[dict[str, Any]]
@@ -37,7 +41,8 @@ class Results:
     retrain: str = Config.retrain
     method: str = Config.method
     verdict_density: float = Config.verdict_density
-    verdict_margin: float = Config.verdict_margin
+    verdict_margin: float | None = Config.verdict_margin
+    metric: Metric = ACCURACY
 
     @classmethod
     def of(
@@ -55,7 +60,8 @@ class Results:
         """
         names = ("retrain", "method", "verdict_density", "verdict_margin")
         known = {name: values[name] for name in names if name in values}
-        return cls(rows, run_dir, **known)
+        metric = Metric.from_json(values.get("metric"))
+        return cls(rows, run_dir, metric=metric, **known)
 
     def table(self) -> str:
         """Returns the final table as text."""
@@ -75,16 +81,18 @@ class Results:
             density: that the verdict is on; as declared for the run if none.
                 Another one, chosen when results are known, proves less than
                 its p-values say.
-            margin: how far below dense a matching ticket may be; the run's
-                if none.
+            margin: how much worse than dense a matching ticket may be; the
+                run's if none.
 
         Raises:
             ValueError: an argument is no fraction.
         """
+        if margin is None:
+            margin = self.verdict_margin
         return analysis.judge(
             self.rows,
             density=self.verdict_density if density is None else density,
-            margin=self.verdict_margin if margin is None else margin,
+            margin=self.metric.margin if margin is None else margin,
             method=self.method,
             retrain=self.retrain,
         )
@@ -166,7 +174,11 @@ class Results:
 
 
 def make_row(
-    key: Key, ticket: Ticket, seconds: float, costs: Mapping[str, Any]
+    key: Key,
+    ticket: Ticket,
+    seconds: float,
+    costs: Mapping[str, Any],
+    metric: Metric = ACCURACY,
 ) -> dict[str, Any]:
     """Returns the row of results.csv of one training.
 
@@ -175,9 +187,11 @@ def make_row(
         ticket: what it gave.
         seconds: that it took.
         costs: its columns of costs.
+        metric: what the networks are judged by.
     """
     mask = ticket.mask
-    return {
+    row = dict.fromkeys(report.columns(metric))
+    row |= {
         "replicate": key.replicate,
         "branch": key.branch,
         "level": key.level,
@@ -186,28 +200,35 @@ def make_row(
         "kept_weights": mask.kept,
         "prunable_weights": mask.size,
         # A method's own are in the ticket.
-        **{k: v for k, v in ticket.metrics.items() if k in report.COLUMNS},
+        **{k: v for k, v in ticket.metrics.items() if k in row},
         "train_seconds": round(seconds, 3),
         **costs,
     }
+    return row
 
 
-def tell_row(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def tell_row(
+    row: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    metric: Metric = ACCURACY,
+) -> str:
     """Returns a row of results.csv as one line for people.
 
     Args:
         row: as `make_row` returned it.
         metrics: the ticket's; of an Early-Bird ticket it is told when it
             emerged, and at what learning rate.
+        metric: what the networks are judged by.
     """
     key = Key(row["replicate"], row["branch"], row["level"])
-    if not row["train_steps"]:
-        # Evaluated alone.
-        return (
-            f"{key}: {row['kept_weights']:,} weights "
-            f"({report.density_percent(row['density'])} %), test "
-            f"{row['test_accuracy']:.2%}"
-        )
+    told = (
+        f"{key}: {row['kept_weights']:,} weights "
+        f"({report.density_percent(row['density'])} %), test "
+        f"{_value(row[metric.test], metric)}"
+    )
+    if not row["train_steps"] or row["early_stop_step"] is None:
+        # Evaluated alone, or by a function that knows of no early stop.
+        return told
     least = ">= " if row["early_stop_censored"] else ""
     emerged = ""
     if "emergence_step" in metrics:
@@ -219,12 +240,14 @@ def tell_row(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
             f"{metrics['emergence_learning_rate']:.3g}"
         )
     return (
-        f"{key}: {row['kept_weights']:,} weights "
-        f"({report.density_percent(row['density'])} %), test "
-        f"{row['test_accuracy']:.2%}; early stop at {least}"
-        f"{row['early_stop_step']:,}, test "
-        f"{row['early_stop_test_accuracy']:.2%}{emerged}"
+        f"{told}; early stop at {least}{row['early_stop_step']:,}, test "
+        f"{_value(row[metric.early_stop], metric)}{emerged}"
     )
+
+
+def _value(value: float, metric: Metric) -> str:
+    # Of lines that are read again and again: no blank before the sign.
+    return metric.text(value).replace(" %", "%")
 
 
 def load_results(run_dir: str | os.PathLike[str]) -> Results:
@@ -249,7 +272,11 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
                 f"run_dir={os.fspath(run_dir)}, of several {several}. Read "
                 f"{over_all}, or give the run directory of one of them."
             )
-    rows = report.read_results(path)
+    if not is_file(path):
+        # Of the two missing files it is the one to be told of.
+        report.read_results(path)
     with open_read(os.path.join(run_dir, "config.json")) as file:
         values = json.load(file)
+    metric = Metric.from_json(values.get("metric"))
+    rows = report.read_results(path, metric)
     return Results.of(rows, os.fspath(run_dir), values)

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from tf_lottery import Config
+from tf_lottery.metric import ACCURACY
 from tf_lottery.analysis import VERDICT_COLUMNS, judge
 
 DENSITY = {0: 1.0, 1: 0.5, 2: 0.2, 3: 0.1}
@@ -367,7 +368,7 @@ def test_what_is_no_fraction_is_refused(how, message):
 def test_the_defaults_are_those_of_the_flags():
     default = inspect.signature(judge).parameters
     assert default["density"].default == Config().verdict_density
-    assert default["margin"].default == Config().verdict_margin
+    assert default["margin"].default == ACCURACY.margin
 
 
 def test_a_row_twice_is_refused():

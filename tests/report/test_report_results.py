@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tf_lottery import atomic
-from tf_lottery.report import COLUMNS, read_results, write_results
+from tf_lottery.metric import Metric
+from tf_lottery.report import COLUMNS, columns, read_results, write_results
 
 COSTS = {
     "train_examples": 3000, "train_flops": 10**17 + 1,
@@ -195,7 +196,7 @@ def _without(name):
         ([make_row(test_perplexity=3.0)], ValueError, "test_perplexity"),
         ([make_row(), make_row()], ValueError, "replicate 0 main level 0"),
         ([make_row(level=1.5)], TypeError, "level=1.5"),
-        ([make_row(test_loss=None)], TypeError, "test_loss=None"),
+        ([make_row(test_accuracy=None)], TypeError, "accuracy=None"),
         ([make_row(early_stop_censored="no")], TypeError, "'no'"),
     ],
 )
@@ -242,3 +243,44 @@ def test_read_names_the_missing_file(tmp_path):
     with pytest.raises(ValueError, match="No such file") as caught:
         read_results(path)
     assert f"path={path} (" in str(caught.value)
+
+
+REWARD = Metric("reward")
+
+
+def reward_row(**changes):
+    row = {
+        name.replace("accuracy", "reward"): value
+        for name, value in make_row().items()
+    }
+    return {**row, **changes}
+
+
+def test_columns_are_named_after_the_metric(tmp_path):
+    path = tmp_path / "results.csv"
+    write_results([reward_row(test_reward=-1e3)], path, REWARD)
+    header = path.read_text().splitlines()[0]
+    assert header == ",".join(columns(REWARD))
+    assert "test_reward,test_loss,val_reward,val_loss,train_reward" in header
+    assert ",early_stop_test_reward," in header and "accuracy" not in header
+    assert read_results(path, REWARD) == [reward_row(test_reward=-1e3)]
+    with pytest.raises(ValueError, match="line 1 is not the expected header"):
+        read_results(path)
+
+
+def test_what_a_training_function_did_not_tell_is_empty(tmp_path):
+    path = tmp_path / "results.csv"
+    untold = dict.fromkeys((
+        "test_loss", "val_reward", "val_loss", "train_reward",
+        "early_stop_step", "early_stop_test_reward", "early_stop_censored",
+    ))
+    write_results([reward_row(**untold)], path, REWARD)
+    assert ",,,,,,," in path.read_text()
+    assert read_results(path, REWARD) == [reward_row(**untold)]
+
+
+@pytest.mark.parametrize("name", ["test_reward", "train_steps", "density"])
+def test_what_must_be_told_may_not_be_empty(tmp_path, name):
+    path = tmp_path / "results.csv"
+    with pytest.raises(TypeError, match=f"{name}=None"):
+        write_results([reward_row(**{name: None})], path, REWARD)

@@ -31,7 +31,12 @@ from tf_lottery.report.perturbation import (
     perturbation_table,
 )
 from tf_lottery.report.progress import Progress
-from tf_lottery.report.results import COLUMNS, read_results, write_results
+from tf_lottery.report.results import (
+    COLUMNS,
+    columns,
+    read_results,
+    write_results,
+)
 from tf_lottery.report.rewind import choice_text, read_choice, write_choice
 from tf_lottery.report.subset_sum import (
     aligned,
@@ -57,6 +62,7 @@ __all__ = [
     "accuracy_figure",
     "aligned",
     "choice_text",
+    "columns",
     "connectivity_figure",
     "connectivity_table",
     "cost_rows",

@@ -1,4 +1,7 @@
-"""results.csv: one row per replicate, branch and level."""
+"""results.csv: one row per replicate, branch and level.
+
+Its columns are named after the metric that networks are judged by.
+"""
 
 import csv
 import io
@@ -8,6 +11,7 @@ from typing import Any
 
 from tf_lottery import atomic
 from tf_lottery import paths
+from tf_lottery.metric import ACCURACY, Metric
 
 _TYPES: dict[str, type] = {
     "replicate": int,
@@ -46,13 +50,34 @@ _COSTS: dict[str, type] = {
 # The columns of files by earlier versions: without costs, and without the last.
 _OLDER = tuple(_TYPES), (*_TYPES, *list(_COSTS)[:-1])
 _TYPES.update(_COSTS)
+# Empty, and None, where a training function did not tell.
+_UNTOLD = (
+    "test_loss", "val_accuracy", "val_loss", "train_accuracy",
+    "early_stop_step", "early_stop_test_accuracy", "early_stop_censored",
+)
 
-#: Names of the columns of results.csv, in the order of the file.
+#: Names of the columns of results.csv, in the order of the file, of networks
+#: that are judged by accuracy.
 COLUMNS: tuple[str, ...] = tuple(_TYPES)
 
 
+def columns(metric: Metric = ACCURACY) -> tuple[str, ...]:
+    """Returns the names of the columns of results.csv, in order.
+
+    Args:
+        metric: what networks are judged by.
+
+    Example:
+        >>> columns(Metric("reward"))[7]
+        'test_reward'
+    """
+    return tuple(_types(metric))
+
+
 def write_results(
-    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+    rows: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    metric: Metric = ACCURACY,
 ) -> None:
     """Writes results.csv, replacing an older one in a single step.
 
@@ -62,9 +87,12 @@ def write_results(
 
     Args:
         rows: One mapping per replicate, branch and level, with the keys
-            `COLUMNS`. What a network cost, from `train_examples` on, may be
-            missing or None. NumPy scalars are accepted. May be empty.
+            `columns(metric)`. What a network cost, from `train_examples` on,
+            may be missing or None; so may be None what a training function
+            need not tell: every loss, early stopping, and the metric of other
+            than the test set. NumPy scalars are accepted. May be empty.
         path: The file to write. Missing parent folders are created.
+        metric: What networks are judged by.
 
     Raises:
         ValueError: A row lacks a column or has one too many, or two rows are
@@ -79,13 +107,14 @@ def write_results(
         >>> read_results(path)
         []
     """
+    kinds = _types(metric)
     for row in rows:
-        odd = sorted((set(row) ^ set(COLUMNS)) - (set(_COSTS) - set(row)))
+        odd = sorted((set(row) ^ set(kinds)) - (set(_COSTS) - set(row)))
         if odd:
             raise ValueError(
                 "`rows` must have exactly the columns of results.csv. "
                 f"Received: missing or unknown {odd}. "
-                "See tf_lottery.report.COLUMNS."
+                "See tf_lottery.report.columns."
             )
     twice = _first_duplicate(rows)
     if twice:
@@ -95,23 +124,30 @@ def write_results(
         )
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(kinds)
+    empty = _may_be_empty(metric)
     for row in sorted(rows, key=_order):
-        writer.writerow([_to_text(row.get(name), name) for name in COLUMNS])
+        writer.writerow([
+            _to_text(row.get(name), name, kind, name in empty)
+            for name, kind in kinds.items()
+        ])
     atomic.replace_file(path, text.getvalue().encode("utf-8"))
 
 
-def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def read_results(
+    path: str | os.PathLike[str], metric: Metric = ACCURACY
+) -> list[dict[str, Any]]:
     """Reads results.csv with every value in the type of its column.
 
     Args:
         path: A file that `write_results` wrote.
+        metric: What its networks are judged by.
 
     Returns:
-        One dict per row with the keys `COLUMNS`, in the order of the file.
-        Counts, levels, steps and FLOPs are int, `branch` str,
-        `early_stop_censored` bool, everything else float. A cost that is
-        empty, or whose column is missing, is None.
+        One dict per row with the keys `columns(metric)`, in the order of the
+        file. Counts, levels, steps and FLOPs are int, `branch` str,
+        `early_stop_censored` bool, everything else float. What is empty, or
+        a cost whose column is missing, is None.
 
     Raises:
         ValueError: The file is missing, is not text, has other columns, a
@@ -127,7 +163,7 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     try:
         with paths.open_read(os.fspath(path)) as file:
             text = io.StringIO(file.read().decode("utf-8"), newline="")
-        rows = list(_parse(csv.reader(text, strict=True)))
+        rows = list(_parse(csv.reader(text, strict=True), metric))
         twice = _first_duplicate(rows)
         if twice:
             raise ValueError(f"{twice} twice")
@@ -142,36 +178,50 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _parse(lines: Iterator[list[str]]) -> Iterator[dict[str, Any]]:
+def _types(metric: Metric) -> dict[str, type]:
+    return {_named(name, metric): kind for name, kind in _TYPES.items()}
+
+
+def _named(column: str, metric: Metric) -> str:
+    return column.replace(ACCURACY.name, metric.name)
+
+
+def _may_be_empty(metric: Metric) -> set[str]:
+    return {_named(name, metric) for name in (*_UNTOLD, *_COSTS)}
+
+
+def _parse(
+    lines: Iterator[list[str]], metric: Metric
+) -> Iterator[dict[str, Any]]:
+    kinds, empty = _types(metric), _may_be_empty(metric)
     header = tuple(next(lines, ()))
-    if header not in (COLUMNS, *_OLDER):
+    older = [tuple(_named(n, metric) for n in names) for names in _OLDER]
+    if header not in (tuple(kinds), *older):
         raise ValueError("line 1 is not the expected header")
     for number, cells in enumerate(lines, start=2):
         if len(cells) != len(header):
             raise ValueError(
                 f"line {number} has {len(cells)} of {len(header)} values"
             )
-        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row: dict[str, Any] = dict.fromkeys(kinds)
         for name, cell in zip(header, cells):
+            if name in empty and not cell:
+                continue
             try:
-                row[name] = _from_text(cell, name)
+                row[name] = _from_text(cell, kinds[name])
             except (ValueError, KeyError):
                 raise ValueError(f"line {number}: {name}={cell!r}") from None
         yield row
 
 
-def _from_text(cell: str, name: str) -> Any:
-    if name in _COSTS and not cell:
-        return None
-    kind = _TYPES[name]
+def _from_text(cell: str, kind: type) -> Any:
     # bool("False") is True, hence the table.
     return {"True": True, "False": False}[cell] if kind is bool else kind(cell)
 
 
-def _to_text(value: Any, name: str) -> str:
-    if name in _COSTS and value is None:
+def _to_text(value: Any, name: str, kind: type, may_be_empty: bool) -> str:
+    if may_be_empty and value is None:
         return ""
-    kind = _TYPES[name]
     try:
         same = kind(value) == value or value != value
     except (TypeError, ValueError, OverflowError):

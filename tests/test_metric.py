@@ -1,0 +1,103 @@
+"""Metrics: direction, unit, words, and what is refused."""
+
+import json
+import math
+
+import pytest
+
+from tf_lottery.metric import ACCURACY, PERPLEXITY, Metric
+
+REWARD = Metric("reward", margin=5.0)
+COST = Metric("total_cost", higher_is_better=False)
+SPEED = Metric("speed", ratio=True, margin=0.1)
+METRICS = [ACCURACY, PERPLEXITY, REWARD, COST, SPEED]
+BY_NAME = pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+
+
+@BY_NAME
+def test_more_advantage_is_better(metric):
+    better, worse = (0.5, 0.25) if metric.higher_is_better else (0.25, 0.5)
+    assert metric.advantage(better, worse) > 0
+    assert metric.advantage(worse, better) == -metric.advantage(better, worse)
+    assert metric.advantage(0.5, 0.5) == 0
+
+
+@pytest.mark.parametrize(
+    "metric, one, other, advantage, told, formula",
+    [
+        (ACCURACY, 0.5, 0.25, 0.25, "+25.00 pp", "a - b"),
+        (PERPLEXITY, 4.0, 8.0, math.log(2), "+100.00 %", "b / a - 1"),
+        (PERPLEXITY, 8.0, 4.0, -math.log(2), "-50.00 %", "b / a - 1"),
+        (REWARD, 10.0, 12.5, -2.5, "-2.50", "a - b"),
+        (COST, 10.0, 12.5, 2.5, "+2.50", "b - a"),
+        (SPEED, 3.0, 2.0, math.log(1.5), "+50.00 %", "a / b - 1"),
+    ],
+)
+def test_advantages_by_hand(metric, one, other, advantage, told, formula):
+    found = metric.advantage(one, other)
+    assert found == pytest.approx(advantage, abs=1e-12)
+    assert metric.signed(found) == told
+    assert metric.comparison("a", "b") == formula
+
+
+@BY_NAME
+def test_a_network_worse_by_the_margin_is_at_the_threshold(metric):
+    dense = 20.0
+    worse = dense * (1 + metric.margin) if metric.ratio else (
+        dense + metric.margin
+    )
+    if metric.higher_is_better:
+        worse = 2 * dense - worse if not metric.ratio else (
+            dense / (1 + metric.margin)
+        )
+    assert metric.advantage(worse, dense) == pytest.approx(
+        metric.threshold(metric.margin)
+    )
+
+
+def test_what_is_no_positive_number_has_no_ratio():
+    assert math.isnan(PERPLEXITY.advantage(0.0, 1.0))
+    assert math.isnan(PERPLEXITY.advantage(1.0, -1.0))
+    assert math.isnan(PERPLEXITY.advantage(math.inf, math.inf))
+    assert math.isnan(ACCURACY.advantage(math.nan, 0.5))
+
+
+def test_names_and_values_for_people():
+    assert ACCURACY.axis == "test accuracy (%)"
+    assert COST.axis == "test total cost"
+    assert (COST.column("val"), COST.test) == (
+        "val_total_cost", "test_total_cost",
+    )
+    assert COST.early_stop == "early_stop_test_total_cost"
+    assert (ACCURACY.text(0.5), REWARD.text(-3.25)) == ("50.00 %", "-3.25")
+
+
+@BY_NAME
+def test_json_gives_it_back(metric):
+    assert Metric.from_json(json.loads(json.dumps(metric.to_json()))) == metric
+
+
+def test_runs_without_one_are_judged_by_accuracy():
+    assert Metric.from_json(None) is ACCURACY
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"name": "two words"}, "`name` must be an identifier"),
+        ({"name": 3}, "`name` must be an identifier"),
+        ({"name": "loss"}, "another one than 'loss'"),
+        ({"name": "a", "margin": -0.1}, "`margin` must be a number from 0"),
+        ({"name": "a", "margin": math.nan}, "`margin` must be a number"),
+        ({"name": "a", "margin": math.inf}, "`margin` must be a number"),
+        (
+            {"name": "a", "percent": True, "margin": 1.5},
+            "`margin` must be a number from 0 to 1",
+        ),
+        ({"name": "a", "percent": True, "ratio": True}, "`ratio` must be"),
+        ({"nmae": "a"}, "`metric` must have the entries of a Metric"),
+    ],
+)
+def test_what_is_no_metric_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Metric.from_json(arguments)
