@@ -122,6 +122,21 @@ class Metric:
         # Of two infinite values there is no quotient.
         return sign * (math.log(one) - math.log(other))
 
+    def score(self, value: float) -> float:
+        """Returns a number that is the larger the better a value is.
+
+        Differences of scores are advantages: of a ratio it is the logarithm,
+        of what is better when less the negative.
+
+        Args:
+            value: of the metric.
+
+        Example:
+            >>> ACCURACY.score(0.5), Metric("cost", False).score(3.0)
+            (0.5, -3.0)
+        """
+        return self.advantage(value, 1.0 if self.ratio else 0.0)
+
     def check_margin(self, margin: float, argument: str = "margin") -> None:
         """Checks how much worse than dense a matching ticket may be.
 
@@ -139,6 +154,18 @@ class Metric:
                 f"`{argument}` must be a number from 0 {upper}. Received: "
                 f"{argument}={margin}. It says how much worse does not matter."
             )
+
+    def fraction(self, advantage: float) -> float:
+        """Returns an advantage as files have it, in the unit of `comparison`.
+
+        Args:
+            advantage: as `advantage` returns it.
+
+        Example:
+            >>> ACCURACY.fraction(0.25), PERPLEXITY.fraction(math.log(1.25))
+            (0.25, 0.25)
+        """
+        return math.expm1(advantage) if self.ratio else advantage
 
     def threshold(self, margin: float) -> float:
         """Returns the advantage of a network that is worse by a margin.

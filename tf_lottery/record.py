@@ -43,7 +43,7 @@ class Record:
         self._store = store
         self._method = method
         self._metric = metric
-        self._events = EventFiles(store) if tensorboard else None
+        self._events = EventFiles(store, metric) if tensorboard else None
         self._finished = finished
         self._digests: dict[Key, str | None] = {}
 

@@ -65,12 +65,14 @@ class Results:
 
     def table(self) -> str:
         """Returns the final table as text."""
-        return report.text_table(self.rows)
+        return report.text_table(self.rows, self.metric)
 
     def finding(self) -> str:
         """Returns what the means say, in a sentence or two."""
         strong = METHODS[self.method].strong
-        return report.finding(self.rows, self.retrain, trained=not strong)
+        return report.finding(
+            self.rows, self.retrain, trained=not strong, metric=self.metric
+        )
 
     def verdict(
         self, *, density: float | None = None, margin: float | None = None
@@ -85,16 +87,18 @@ class Results:
                 run's if none.
 
         Raises:
-            ValueError: an argument is no fraction.
+            ValueError: `density` is no fraction, or `margin` below 0, or of
+                accuracy no fraction.
         """
         if margin is None:
             margin = self.verdict_margin
         return analysis.judge(
             self.rows,
             density=self.verdict_density if density is None else density,
-            margin=self.metric.margin if margin is None else margin,
+            margin=margin,
             method=self.method,
             retrain=self.retrain,
+            metric=self.metric,
         )
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -136,6 +140,7 @@ class Results:
     def write_report(self, title: str) -> str:
         """Writes figure, metrics.csv and verdict.csv, and returns what to say.
 
+        The figure is accuracy.png, or called after another metric.
         It reads the evaluations of all trainings: for the end of a run, not
         of each training.
 
@@ -146,8 +151,10 @@ class Results:
             OSError: the run directory cannot be written.
         """
         folder = os.path.join(self.run_dir, "report")
-        figure = os.path.join(folder, "accuracy.png")
-        drawn = report.accuracy_figure(self.rows, title=title)
+        figure = os.path.join(folder, f"{self.metric.name}.png")
+        drawn = report.accuracy_figure(
+            self.rows, title=title, metric=self.metric
+        )
         report.save_figure(drawn, figure)
         verdict, path = self.verdict(), os.path.join(folder, "verdict.csv")
         names = analysis.VERDICT_COLUMNS

@@ -356,8 +356,8 @@ def test_rows_are_plain_and_the_same_at_each_level():
     [
         ({"density": 1.5}, r"`density` must be a fraction in \[0, 1\]\. Rec"),
         ({"density": math.nan}, "`density` must be a fraction"),
-        ({"margin": -0.1}, "`margin` must be a fraction"),
-        ({"margin": 2}, r"margin=2\. 0\.2 is 20 %\."),
+        ({"margin": -0.1}, "`margin` must be a number from 0 to 1"),
+        ({"margin": 2}, r"margin=2\. It says how much worse does not matter"),
     ],
 )
 def test_what_is_no_fraction_is_refused(how, message):
@@ -368,7 +368,8 @@ def test_what_is_no_fraction_is_refused(how, message):
 def test_the_defaults_are_those_of_the_flags():
     default = inspect.signature(judge).parameters
     assert default["density"].default == Config().verdict_density
-    assert default["margin"].default == ACCURACY.margin
+    assert default["margin"].default == Config().verdict_margin
+    assert judge(full()).margin == ACCURACY.margin
 
 
 def test_a_row_twice_is_refused():

@@ -1,7 +1,7 @@
 """Is it a winning ticket, what it cost, and what tickets have in common."""
 
 from tf_lottery.analysis.comparison import Comparison
-from tf_lottery.analysis.comparison import accuracy_differences
+from tf_lottery.analysis.comparison import advantages
 from tf_lottery.analysis.comparison import early_stop_ratios
 from tf_lottery.analysis.connectivity import POINTS
 from tf_lottery.analysis.connectivity import Connectivity
@@ -95,7 +95,7 @@ __all__ = [
     "TRANSFER_COLUMNS",
     "VERDICT_COLUMNS",
     "Verdict",
-    "accuracy_differences",
+    "advantages",
     "best_level",
     "bimodality",
     "check_controls",

@@ -11,6 +11,8 @@ from tf_lottery.analysis.paired import ALPHA
 from tf_lottery.analysis.paired import Paired
 from tf_lottery.analysis.paired import holm
 from tf_lottery.analysis.paired import paired_differences
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 
 DENSE, EARLY_STOP = "dense", "early_stop"
 #: Controls that a ticket is compared with, and what is asked of each.
@@ -28,7 +30,8 @@ class Comparison:
     """A ticket and another network of the same replicates.
 
     Args:
-        paired: of test accuracies, ticket - other, as fractions; of
+        paired: of test values the advantages of the ticket, as of
+            `Metric.advantage`: of accuracies ticket - other, as fractions; of
             early-stop steps the logarithm of their ratio, ticket / dense.
         threshold: what the mean is held against.
         left_out: replicates of which one of the two is missing or, of early
@@ -56,41 +59,47 @@ class Comparison:
         return self.p_below is not None and self.p_below <= ALPHA
 
 
-def compare_accuracies(
+def compare_values(
     run: Mapping[int, _Row],
     other: Mapping[int, _Row],
     threshold: float,
     step: float,
+    metric: Metric = ACCURACY,
 ) -> Comparison:
-    """Returns how test accuracies differ, ticket - other.
+    """Returns how much better the ticket is on the test set.
 
     Args:
         run: rows of the ticket, by replicate.
         other: of the other network, by replicate; of both those are left out
-            that the other lacks, or whose accuracy is not a number.
+            that the other lacks, or whose value is not a number.
         threshold: that the mean is held against.
         step: the least standard deviation that is believed.
+        metric: what is compared.
     """
-    differences = accuracy_differences(run, other)
+    differences = advantages(run, other, metric)
     paired = paired_differences(list(differences.values()), step)
     return _comparison(paired, threshold, len(set(run) | set(other)))
 
 
-def accuracy_differences(
+def advantages(
     run: Mapping[int, _Row],
     other: Mapping[int, _Row],
-    column: str = "test_accuracy",
+    metric: Metric = ACCURACY,
+    column: str | None = None,
 ) -> dict[int, float]:
-    """Returns how accuracies differ, `{replicate: run - other}`.
+    """Returns how much better networks are, `{replicate: advantage}`.
 
     Args:
         run: rows by replicate.
         other: of the other network, by replicate; of both those are left out
-            that the other lacks, or whose accuracy is not a number.
-        column: of results.csv; an accuracy.
+            that the other lacks, or whose value is not a number.
+        metric: what is compared.
+        column: of results.csv, with values of the metric; that of the test
+            set after training if None.
     """
+    column = column or metric.test
     differences = {
-        key: run[key][column] - other[key][column]
+        key: metric.advantage(run[key][column], other[key][column])
         for key in sorted(set(run) & set(other))
     }
     return {k: v for k, v in differences.items() if math.isfinite(v)}
@@ -103,8 +112,8 @@ def compare_early_stops(
 
     Args:
         run: rows of the ticket, by replicate.
-        dense: of the dense network. Pairs are left out of which one is
-            censored, or has its minimum at step 0.
+        dense: of the dense network. Pairs are left out of which one is not
+            known or censored, or has its minimum at step 0.
         apart: steps between two evaluations; in proportion to the smallest
             step it is the least standard deviation that is believed.
     """
@@ -134,7 +143,10 @@ def early_stop_ratios(
         if not run[key]["early_stop_censored"]
         and not other[key]["early_stop_censored"]
     }
-    pairs = {key: pair for key, pair in pairs.items() if min(pair) > 0}
+    pairs = {
+        key: pair for key, pair in pairs.items()
+        if None not in pair and min(pair) > 0
+    }
     # The derivative of the logarithm, where the steps are smallest.
     floor = apart / min(map(min, pairs.values())) if pairs else 0.0
     logs = {key: math.log(one / two) for key, (one, two) in pairs.items()}
@@ -176,11 +188,14 @@ def correct(
     return len(others)
 
 
-def columns(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+def columns(
+    comparisons: Mapping[str, Comparison], metric: Metric = ACCURACY
+) -> dict[str, Any]:
     """Returns the columns of verdict.csv that are of comparisons.
 
     Args:
         comparisons: of a level; columns of others have None.
+        metric: what was compared; differences are `metric.comparison`.
     """
     result: dict[str, Any] = {}
     for name in (DENSE, *COMPARED, EARLY_STOP):
@@ -189,10 +204,10 @@ def columns(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
         values: list[float | None] = [None] * 3
         if paired.pairs:
             values = [paired.mean, paired.lower, paired.upper]
-        kind = "difference"
+        kind, plain = "difference", metric.fraction
         if name == EARLY_STOP:
-            kind = "ratio"
-            values = [None if v is None else math.exp(v) for v in values]
+            kind, plain = "ratio", math.exp
+        values = [None if v is None else plain(v) for v in values]
         result |= {
             f"{name}_pairs": paired.pairs,
             f"{name}_left_out": one.left_out if one else None,

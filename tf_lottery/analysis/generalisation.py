@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tf_lottery.analysis.spread import Spread
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 
 _Row = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Generalisation:
-    """Accuracy on training and test examples at a level.
+    """Accuracy, or another metric, on training and test examples at a level.
 
     Args:
         level: from 0, the dense network.
         density: fraction of the prunable weights kept, mean over replicates.
-        train: accuracy on training examples, a fraction, over replicates.
-        test: accuracy on test examples.
-        gap: train - test of the same replicate.
+        train: accuracy on training examples, a fraction, over replicates; or
+            another metric.
+        test: the same on test examples.
+        gap: train - test of the same replicate; the advantage of train over
+            test, as of `Metric.advantage`.
     """
 
     level: int
@@ -30,14 +35,17 @@ class Generalisation:
     gap: Spread
 
 
-def measure_generalisation(rows: Iterable[_Row]) -> list[Generalisation]:
+def measure_generalisation(
+    rows: Iterable[_Row], metric: Metric = ACCURACY
+) -> list[Generalisation]:
     """Returns train and test accuracy and their difference by level.
 
     Both are of the end of training. Replicates of which either is not a
-    number are left out of the gap.
+    number, or not known, are left out of the gap.
 
     Args:
         rows: of results.csv; those of main are used.
+        metric: what the networks are judged by.
 
     Returns:
         One entry per level that has a row, by level.
@@ -58,21 +66,28 @@ def measure_generalisation(rows: Iterable[_Row]) -> list[Generalisation]:
     for row in rows:
         if row["branch"] == "main":
             levels.setdefault(row["level"], []).append(row)
-    return [
-        Generalisation(
-            level,
-            Spread.of(row["density"] for row in found).mean,
-            Spread.of(row["train_accuracy"] for row in found),
-            Spread.of(row["test_accuracy"] for row in found),
-            Spread.of(
-                row["train_accuracy"] - row["test_accuracy"] for row in found
-            ),
+    result = []
+    for level, found in sorted(levels.items()):
+        pairs = [
+            (math.nan if train is None else train, row[metric.test])
+            for row in found
+            for train in [row[metric.column("train")]]
+        ]
+        result.append(
+            Generalisation(
+                level,
+                Spread.of(row["density"] for row in found).mean,
+                Spread.of(train for train, _ in pairs),
+                Spread.of(test for _, test in pairs),
+                Spread.of(metric.advantage(*pair) for pair in pairs),
+            )
         )
-        for level, found in sorted(levels.items())
-    ]
+    return result
 
 
-def best_level(levels: Sequence[Generalisation]) -> Generalisation | None:
+def best_level(
+    levels: Sequence[Generalisation], metric: Metric = ACCURACY
+) -> Generalisation | None:
     """Returns the level of the best mean test accuracy: Occam's hill's top.
 
     Levels that fewer replicates have finished than the most are left out: of
@@ -80,6 +95,7 @@ def best_level(levels: Sequence[Generalisation]) -> Generalisation | None:
 
     Args:
         levels: what `measure_generalisation` returned.
+        metric: that they are of.
 
     Returns:
         Of several as good the sparsest; None where there is none.
@@ -93,6 +109,6 @@ def best_level(levels: Sequence[Generalisation]) -> Generalisation | None:
     # Rounded: float32 accuracies of the same hits differ in their last bits.
     return max(
         whole,
-        key=lambda one: (round(one.test.mean, 7), -one.density),
+        key=lambda one: (round(metric.score(one.test.mean), 7), -one.density),
         default=None,
     )

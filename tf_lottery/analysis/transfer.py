@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tf_lottery.analysis.comparison import compare_accuracies
+from tf_lottery.analysis.comparison import compare_values
 from tf_lottery.analysis.paired import holm
 from tf_lottery.analysis.paired import smallest_step
 
@@ -81,7 +81,7 @@ def transfer_cell(
     both, main = pairs[level], runs["main", level]
     other = runs["random_mask", level]
     step = smallest_step([row["test_accuracy"] for row in rows])
-    paired = compare_accuracies(main, other, 0.0, step).paired
+    paired = compare_values(main, other, 0.0, step).paired
     dense = runs.get(("main", 0), {})
     there = [dense[n]["test_accuracy"] for n in both if n in dense]
     return {

@@ -13,8 +13,8 @@ from tf_lottery.analysis.comparison import DENSE
 from tf_lottery.analysis.comparison import EARLY_STOP
 from tf_lottery.analysis.comparison import Comparison
 from tf_lottery.analysis.comparison import columns
-from tf_lottery.analysis.comparison import compare_accuracies
 from tf_lottery.analysis.comparison import compare_early_stops
+from tf_lottery.analysis.comparison import compare_values
 from tf_lottery.analysis.comparison import correct
 from tf_lottery.analysis.paired import ALPHA
 from tf_lottery.analysis.paired import smallest_step
@@ -23,6 +23,8 @@ from tf_lottery.analysis.wording import NO_TICKET
 from tf_lottery.analysis.wording import UNDECIDED
 from tf_lottery.analysis.wording import WINNING
 from tf_lottery.methods import METHODS
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 
 #: Columns of verdict.csv.
 VERDICT_COLUMNS = (
@@ -79,13 +81,15 @@ class Verdict:
     Args:
         levels: by level; empty where no ticket has a dense network.
         density: that was declared beforehand, a fraction.
-        margin: that a matching ticket may be below dense, a fraction.
+        margin: that a matching ticket may be worse than dense, as of
+            `Metric`.
         tickets: the branch that was judged, "main" or "rewound".
         trained_alone: whether the tickets were trained as a lottery ticket
             is: masked, from the weights of the rewind point, once. If not
             none is called winning, nor compared with controls.
-        step: smallest distance of two test accuracies, the least standard
-            deviation that is believed.
+        step: smallest distance of two test accuracies, or of two scores of
+            the metric, the least standard deviation that is believed.
+        metric: what the networks were judged by.
     """
 
     levels: tuple[LevelVerdict, ...]
@@ -94,6 +98,7 @@ class Verdict:
     tickets: str
     trained_alone: bool
     step: float
+    metric: Metric = ACCURACY
 
     @property
     def primary(self) -> LevelVerdict | None:
@@ -112,9 +117,11 @@ class Verdict:
     def rows(self) -> list[dict[str, Any]]:
         """Returns one dict of plain values per level, as in verdict.csv.
 
-        Its keys are `VERDICT_COLUMNS`. Differences and bounds are fractions;
-        a value is None where the branch was not run or nothing can be said.
-        Early stopping has ratios of steps, ticket / dense.
+        Its keys are `VERDICT_COLUMNS`. Differences and bounds are
+        `metric.comparison("ticket", other)`: of accuracy ticket - other as a
+        fraction, of perplexity other / ticket - 1; above 0 the ticket is the
+        better one. A value is None where the branch was not run or nothing
+        can be said. Early stopping has ratios of steps, ticket / dense.
         """
         return [
             {
@@ -125,7 +132,7 @@ class Verdict:
                 "verdict_density": self.density,
                 "verdict_margin": self.margin,
                 "more_replicates": one.more_replicates,
-                **columns(one.comparisons),
+                **columns(one.comparisons, self.metric),
             }
             for one in self.levels
         ]
@@ -135,19 +142,23 @@ def judge(
     rows: Iterable[_Row],
     *,
     density: float = 0.2,
-    margin: float = 0.002,
+    margin: float | None = None,
     method: str = "imp",
     retrain: str = "rewind",
+    metric: Metric = ACCURACY,
 ) -> Verdict:
     """Returns which levels hold a winning ticket, from results.csv.
 
     All is paired: d = ticket - other of the same replicate, whose data order
     is the same, with Student's t for the mean of d over replicates, bounds
-    one-sided of 95 %. At each level, with d against dense (level 0):
+    one-sided of 95 %. Of another metric than accuracy d is the ticket's
+    `metric.advantage` over the other, above 0 where it is better. At each
+    level, with d against dense (level 0):
 
-    - *matching*: the lower bound of the mean of d is above `-margin`;
+    - *matching*: the lower bound of the mean of d is above `-margin`, or
+      `metric.threshold(margin)`;
     - *winning*: matching, and the lower bound of ticket - reinit is above 0;
-    - *no ticket*: the upper bound of the mean of d is below `-margin`;
+    - *no ticket*: the upper bound of the mean of d is below that threshold;
     - *undecided*: neither, as with one replicate always.
 
     The *initialisation matters* where the lower bound of ticket - reinit is
@@ -155,7 +166,8 @@ def judge(
     ticket - random_mask (which has fresh weights too), is; the contrary is
     never claimed. Early stopping is *sooner* where the upper bound of the
     mean of log(step of ticket / step of dense) is below 0; a minimum at the
-    last evaluation (censored) or at step 0 leaves the pair out.
+    last evaluation (censored) or at step 0 leaves the pair out. Where no
+    training has told its step it is not compared.
 
     One level is tested alone: that of density nearest to `density`, among
     those that have a reinit control if any has, else among all. The others
@@ -163,8 +175,9 @@ def judge(
 
     Accuracies are counts of hits. Standard deviations are therefore at least
     one step of accuracy, the smallest distance of two accuracies in `rows`:
-    replicates that agree by chance of rounding prove nothing. (Of early
-    stopping: one step between evaluations, in proportion.) What the
+    replicates that agree by chance of rounding prove nothing. (Of another
+    metric: of two of its scores. Of early stopping: one step between
+    evaluations, in proportion.) What the
     replicates share is not part of the error: the test set, of which the
     verdict speaks. The 5 % hold for a number of replicates fixed beforehand;
     who adds some until the verdict pleases is wrong more often.
@@ -173,13 +186,16 @@ def judge(
         rows: of results.csv, in any order; some may be missing, and other
             branches are not looked at.
         density: declared beforehand, a fraction in [0, 1].
-        margin: in [0, 1]; 0.002 is 0.2 percentage points.
+        margin: how much worse than dense does not matter, as of `Metric`;
+            of accuracy in [0, 1], 0.002 is 0.2 percentage points. That of
+            the metric if None.
         method: that found the tickets. If it does not train them
             (`Method.strong`), or changes the mask while it does
             (`Method.inside`, unless branch rewound has been run), a level is
             matching at most, and not compared with controls.
         retrain: as in `--retrain`. After "continue" the tickets are branch
             rewound; of others than "rewind" a level is matching at most.
+        metric: what the networks are judged by.
 
     Raises:
         ValueError: an argument is out of range, or a row is there twice.
@@ -199,12 +215,13 @@ def judge(
         Frankle and Carbin, 2019, arXiv:1803.03635, section 1, for what a
         winning ticket is; margin and tests are this library's.
     """
-    for name, value in (("density", density), ("margin", margin)):
-        if not 0 <= value <= 1:
-            raise ValueError(
-                f"`{name}` must be a fraction in [0, 1]. Received: "
-                f"{name}={value}. 0.2 is 20 %."
-            )
+    if not 0 <= density <= 1:
+        raise ValueError(
+            "`density` must be a fraction in [0, 1]. Received: "
+            f"density={density}. 0.2 is 20 %."
+        )
+    margin = metric.margin if margin is None else margin
+    metric.check_margin(margin)
     rows, kind = list(rows), METHODS[method]
     runs = _runs(rows)
     reset = retrain == "continue" or (
@@ -214,24 +231,27 @@ def judge(
     alone = reset or (
         retrain == "rewind" and not kind.inside and not kind.strong
     )
-    step = smallest_step([row["test_accuracy"] for row in rows] or [0.0])
-    apart = smallest_step([row["early_stop_step"] for row in rows] or [0])
+    scores = [metric.score(row[metric.test]) for row in rows]
+    step = smallest_step([s for s in scores if math.isfinite(s)] or [0.0])
+    stops = [row["early_stop_step"] for row in rows]
+    stops = [stop for stop in stops if stop is not None]
+    apart = smallest_step(stops or [0])
     dense = runs.get(("main", 0), {})
     found: dict[int, dict[str, Comparison]] = {}
     densities = {}
     for (branch, level), run in sorted(runs.items()):
         if branch != tickets or level == 0 or not set(run) & set(dense):
             continue
-        others = {DENSE: (dense, -margin)}
+        others = {DENSE: (dense, metric.threshold(margin))}
         if alone:
             for name in COMPARED:
                 if set(control := runs.get((name, level), {})) & set(run):
                     others[name] = (control, 0.0)
         found[level] = {
-            name: compare_accuracies(run, *other, step)
+            name: compare_values(run, *other, step, metric)
             for name, other in others.items()
         }
-        if alone:
+        if alone and stops:
             found[level][EARLY_STOP] = compare_early_stops(run, dense, apart)
         densities[level] = math.fsum(
             row["density"] for row in run.values()
@@ -251,7 +271,7 @@ def judge(
         )
         for level, comparisons in found.items()
     )
-    return Verdict(levels, density, margin, tickets, alone, step)
+    return Verdict(levels, density, margin, tickets, alone, step, metric)
 
 
 def _runs(rows: Sequence[_Row]) -> _Runs:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tf_lottery.analysis.comparison import Comparison
     from tf_lottery.analysis.verdict import LevelVerdict
     from tf_lottery.analysis.verdict import Verdict
+    from tf_lottery.metric import Metric
 
 #: What a level may be.
 WINNING, MATCHING = "winning", "matching"
@@ -58,7 +59,7 @@ def text(verdict: Verdict) -> str:
         return headline(verdict)
     sentences = [
         _chosen(verdict, one),
-        _accuracies(verdict, one),
+        _values(verdict, one),
         _early_stop(one),
         _what_lacks(verdict, one),
         _more(one),
@@ -78,49 +79,55 @@ def _chosen(verdict: Verdict, one: LevelVerdict) -> str:
     )
 
 
-def _accuracies(verdict: Verdict, one: LevelVerdict) -> str:
-    dense = one.comparisons[DENSE]
+def _values(verdict: Verdict, one: LevelVerdict) -> str:
+    dense, metric = one.comparisons[DENSE], verdict.metric
     count = dense.paired.pairs
+    # In the unit of the difference, which it is held against.
+    margin = abs(metric.points(metric.threshold(verdict.margin)))
     parts = [
-        f"ticket - dense is {_points(dense.paired.mean)} pp "
-        f"({_interval(dense)}margin {100 * verdict.margin:.2f})"
+        f"{metric.comparison('ticket', DENSE)} is "
+        f"{metric.signed(dense.paired.mean)} "
+        f"({_interval(dense, metric)}margin {margin:.2f})"
     ]
     for name, what in COMPARED.items():
         if name in one.comparisons:
             other = one.comparisons[name]
             parts.append(
-                f"ticket - {name} {_points(other.paired.mean)} pp"
-                f"{_least(other, count)}"
+                f"{metric.comparison('ticket', name)} "
+                f"{metric.signed(other.paired.mean)}"
+                f"{_least(other, count, metric)}"
                 f"{f': {what}' if other.above else _NOT_SHOWN}"
             )
     who = f"{count} replicates" if count != 1 else "one replicate"
     joined = f"Over {who} {'; '.join(parts)}."
     if dense.paired.sd and dense.paired.sd <= 1.000001 * verdict.step:
         joined += (
-            " The differences to dense vary by no more than a step of accuracy"
-            f", {100 * verdict.step:.2f} pp, which is taken for their standard"
-            " deviation."
+            " The differences to dense vary by no more than a step of "
+            f"{metric.words}, "
+            f"{f'{metric.points(verdict.step):.2f} {metric.unit}'.rstrip()}, "
+            "which is taken for their standard deviation."
         )
     if dense.left_out:
         joined += f" Left out, as not paired: {dense.left_out}."
     return joined
 
 
-def _interval(one: Comparison) -> str:
+def _interval(one: Comparison, metric: Metric) -> str:
     if one.paired.lower is None or one.paired.upper is None:
         return ""
     return (
-        f"95 % bounds {_points(one.paired.lower)} and "
-        f"{_points(one.paired.upper)}, "
+        f"95 % bounds {metric.points(one.paired.lower):+.2f} and "
+        f"{metric.points(one.paired.upper):+.2f}, "
     )
 
 
-def _least(one: Comparison, count: int) -> str:
+def _least(one: Comparison, count: int, metric: Metric) -> str:
     pairs = one.paired.pairs
     some = "pair" if pairs == 1 else "pairs"
     notes = [f"{pairs} {some}"] if pairs != count else []
     if one.paired.lower is not None:
-        notes.insert(0, f"at least {_points(one.paired.lower)}")
+        least = metric.points(one.paired.lower)
+        notes.insert(0, f"at least {least:+.2f}")
     return f" ({', '.join(notes)})" if notes else ""
 
 
@@ -198,10 +205,6 @@ def _others(verdict: Verdict) -> str:
             if word in groups
         )
     return f"The other levels, corrected for their number (Holm): {said}."
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.2f}"
 
 
 def _percent(density: float) -> str:

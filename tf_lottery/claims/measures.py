@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tf_lottery.analysis import Movement
-from tf_lottery.analysis import accuracy_differences
+from tf_lottery.analysis import advantages
 from tf_lottery.analysis import early_stop_ratios
 from tf_lottery.analysis import smallest_step
 from tf_lottery.claims.claim import POINTS
@@ -96,7 +96,7 @@ def better(
 
     def measure(runs: Runs) -> Sample:
         mine, others = one.rows(runs), other.rows(runs)
-        values = accuracy_differences(mine, others, column)
+        values = advantages(mine, others, column=column)
         left_out = len(set(mine) & set(others)) - len(values)
         return Sample(values, _step(runs, (one, other), column), left_out)
 

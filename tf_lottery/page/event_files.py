@@ -11,6 +11,8 @@ import numpy as np
 
 from tf_lottery import atomic
 from tf_lottery import paths
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.report import log_kernels
 from tf_lottery.report import read_evaluations
 from tf_lottery.report import require_tensorboard
@@ -23,10 +25,6 @@ from tf_lottery.tickets.verify import file_digest
 _PREFIX = "events.out.tfevents."
 # Of a run; all else is the same in all its trainings.
 _DIFFER = ("replicate", "branch", "level", "density")
-_METRICS = {
-    "test_accuracy": "test accuracy",
-    "early_stop_step": "early-stop step",
-}
 
 
 def check_tensorboard(tensorboard: bool) -> None:
@@ -52,18 +50,24 @@ class EventFiles:
     sparsity and the kept weights of each kernel before and after training
     (histograms at its first and its last step), and what the hparams plugin
     lists: the values of the configuration that are scalars, with replicate,
-    branch, level and density, against final test accuracy and early-stop
-    step. Times are those of writing: look at steps.
+    branch, level and density, against final test accuracy, or another
+    metric, and early-stop step, where it is known. Times are those of
+    writing: look at steps.
 
     A file is written elsewhere and appears in one step. Its name has the
     ticket's checksum, by which a training that was done anew is noticed.
 
     Args:
         store: the run directory.
+        metric: what the networks are judged by.
     """
 
-    def __init__(self, store: RunDirectory):
+    def __init__(self, store: RunDirectory, metric: Metric = ACCURACY):
         self._store = store
+        self._shown = {
+            metric.test: f"test {metric.words}",
+            "early_stop_step": "early-stop step",
+        }
 
     def write(self, keys: Iterable[Key]) -> None:
         """Writes the event files that are missing, and no others.
@@ -97,8 +101,8 @@ class EventFiles:
         hparams = _hparams(ticket)
         columns = os.path.join(top, f"{_PREFIX}hparams")
         if not paths.is_file(columns):
-            atomic.replace_file(columns, _columns(hparams))
-        content = _training(ticket, rows, hparams)
+            atomic.replace_file(columns, _columns(hparams, self._shown))
+        content = _training(ticket, rows, hparams, self._shown)
         atomic.replace_file(os.path.join(folder, name), content)
         for other in set(old) - {name}:
             paths.remove(os.path.join(folder, other))
@@ -113,7 +117,9 @@ def _hparams(ticket: Ticket) -> dict[str, Any]:
     return {**values, "level": ticket.level, "density": ticket.mask.density}
 
 
-def _columns(hparams: Mapping[str, Any]) -> bytes:
+def _columns(
+    hparams: Mapping[str, Any], shown: Mapping[str, str]
+) -> bytes:
     """The event file that says what the plugin's table has."""
     from tensorboard.plugins.hparams import api
     from tensorboard.plugins.hparams import api_pb2
@@ -131,7 +137,7 @@ def _columns(hparams: Mapping[str, Any]) -> bytes:
         ],
         [
             api.Metric(tag, display_name=text).as_proto()
-            for tag, text in _METRICS.items()
+            for tag, text in shown.items()
         ],
     )
 
@@ -155,6 +161,7 @@ def _training(
     ticket: Ticket,
     rows: list[dict[str, Any]],
     hparams: Mapping[str, Any],
+    shown: Iterable[str],
 ) -> bytes:
     from tensorboard.plugins.hparams import api
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -169,7 +176,8 @@ def _training(
                 there = scalars.setdefault(row["step"], content)
                 if there is not content:
                     there.MergeFrom(content)
-    first, last = min(scalars), max(scalars)
+    # A training function may tell of no evaluation.
+    first, last = min(scalars, default=0), max(scalars, default=0)
 
     def write() -> None:
         content = api.hparams_pb(hparams)
@@ -185,8 +193,9 @@ def _training(
                 for path, mask in ticket.mask.items()
             })
         summary.scalar("density", ticket.mask.density, last)
-        for tag in _METRICS:
-            summary.scalar(tag, ticket.metrics[tag], last)
+        for tag in shown:
+            if (value := ticket.metrics.get(tag)) is not None:
+                summary.scalar(tag, value, last)
 
     return _event_file(write)
 

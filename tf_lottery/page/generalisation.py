@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,15 @@ from tf_lottery.analysis import Spread
 from tf_lottery.analysis import best_level
 from tf_lottery.analysis import measure_generalisation
 from tf_lottery.analysis import measure_speed
+from tf_lottery.metric import Metric
 from tf_lottery.page.panels import SIZE
 from tf_lottery.page.panels import STYLES
 from tf_lottery.page.panels import against_weights
 from tf_lottery.page.panels import level_line
 from tf_lottery.page.panels import run_figure
+from tf_lottery.page.run import by_metric
+from tf_lottery.page.run import listed
+from tf_lottery.page.run import suffix
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
@@ -26,10 +31,10 @@ if TYPE_CHECKING:
 
     from tf_lottery.page.run import Run
 
-_COLUMNS = (
-    "run", "level", "density", "replicates", "train_accuracy", "test_accuracy",
-    "gap", "gap_low", "gap_high", "early_stop_ratio", "early_stop_ratio_low",
-    "early_stop_ratio_high", "early_stop_left_out",
+_GAP = ("gap", "gap_low", "gap_high")
+_SPEED = (
+    "early_stop_ratio", "early_stop_ratio_low", "early_stop_ratio_high",
+    "early_stop_left_out",
 )
 
 
@@ -40,34 +45,39 @@ def generalisation(runs: Sequence[Run]) -> Section | None:
         runs: to be shown.
 
     Returns:
-        None where no run has a level after the dense one.
+        None where no run has a level after the dense one, of which more is
+        known than how it does in the test.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, section 5; Rasmussen and
         Ghahramani, 2001, NIPS 13, for Occam's hill.
     """
-    shown = [run for run in runs if _pruned(run)]
+    shown = [
+        run for run in runs if _pruned(run) and (_trained(run) or _stops(run))
+    ]
     if not shown:
         return None
-    figures = [
-        Figure(
-            "generalisation", run_figure(shown, _draw_accuracies),
-            "Accuracy on training and on test examples against the weights "
-            "remaining.",
-        ),
-        Figure(
-            "gap", run_figure(shown, _draw_gap),
-            "Accuracy on training examples minus that on test examples "
-            "against the weights remaining.",
-        ),
-    ]
+    figures = []
+    if trained := [run for run in shown if _trained(run)]:
+        words = listed([run.metric.words for run in trained])
+        figures = [
+            Figure(
+                "generalisation", run_figure(trained, _draw_values),
+                f"{words[0].upper()}{words[1:]} on training and on test "
+                "examples against the weights remaining.",
+            ),
+            Figure(
+                "gap", run_figure(trained, _draw_gap),
+                _gap_alt([run.metric for run in trained]),
+            ),
+        ]
     if any(
         one.level and one.ratio.count
         for run in shown for one in measure_speed(run.rows)
     ):
         figures.append(
             Figure(
-                "speed", run_figure(shown, _draw_speed),
+                "speed", run_figure(list(filter(_stops, shown)), _draw_speed),
                 "Early-stop step in multiples of the dense network's against "
                 "the weights remaining.",
             )
@@ -77,20 +87,70 @@ def generalisation(runs: Sequence[Run]) -> Section | None:
         [
             text
             for run in shown
-            for text in (_hill(run, len(shown) > 1), _soonest(run))
+            for text in (
+                _hill(run, len(shown) > 1),
+                _soonest(run) if _stops(run) else "",
+            )
+            if text
         ]
-        + [
-            "Accuracies are those at the end of training; the gap is train - "
-            "test. Occam's hill: with fewer weights test accuracy rises, as a "
-            "network can learn less by heart, and falls once it can no longer "
-            "learn the task. Early-stop steps are divided by those of the "
-            "dense network of the same replicate, and their mean is "
-            "geometric. Bands reach from the smallest to the largest of the "
-            "replicates.",
-        ],
+        + [_how(shown)],
         figures,
-        [Table("generalisation", _COLUMNS, _rows(shown))],
+        [
+            _table(f"generalisation{suffix(number)}", group)
+            for number, group in enumerate(by_metric(shown))
+        ],
     )
+
+
+def _how(runs: Sequence[Run]) -> str:
+    """How it was measured, as far as there is something."""
+    told = []
+    metrics = {run.metric: None for run in runs if _trained(run)}
+    if metrics:
+        gaps = listed([m.comparison("train", "test") for m in metrics])
+        values, rises, falls = "Values", "gets better", "gets worse"
+        if all(m.percent for m in metrics):
+            values = "Accuracies"
+        if all(m.higher_is_better for m in metrics):
+            rises, falls = "rises", "falls"
+        told.append(
+            f"{values} are those at the end of training; the gap is {gaps}. "
+            "Occam's hill: with fewer weights test "
+            f"{listed([m.words for m in metrics])} {rises}, as a network can "
+            f"learn less by heart, and {falls} once it can no longer learn "
+            "the task."
+        )
+    if any(map(_stops, runs)):
+        told.append(
+            "Early-stop steps are divided by those of the dense network of "
+            "the same replicate, and their mean is geometric."
+        )
+    told.append(
+        "Bands reach from the smallest to the largest of the replicates."
+    )
+    return " ".join(told)
+
+
+def _gap_alt(metrics: Sequence[Metric]) -> str:
+    if all(metric.percent for metric in metrics):
+        words = listed([metric.words for metric in metrics])
+        gap = (
+            f"{words[0].upper()}{words[1:]} on training examples minus that on "
+            "test examples"
+        )
+    else:
+        gap = "How much better networks are on training than on test examples"
+    return f"{gap} against the weights remaining."
+
+
+def _trained(run: Run) -> bool:
+    """Whether the metric is known on training examples."""
+    name = run.metric.column("train")
+    return any(row[name] is not None for row in run.rows)
+
+
+def _stops(run: Run) -> bool:
+    return any(row["early_stop_step"] is not None for row in run.rows)
 
 
 def _pruned(run: Run) -> bool:
@@ -99,43 +159,74 @@ def _pruned(run: Run) -> bool:
     )
 
 
-def _rows(runs: Sequence[Run]) -> list[list[Any]]:
+def _table(name: str, runs: Sequence[Run]) -> Table:
+    metric = runs[0].metric
+    values = (metric.column("train"), metric.test)
+    columns = (
+        "run", "level", "density", "replicates", *values, *_GAP, *_SPEED
+    )
     rows = []
     for run in runs:
-        both = zip(measure_generalisation(run.rows), measure_speed(run.rows))
+        both = zip(_measured(run), measure_speed(run.rows))
         for one, speed in both:
+            gaps = (one.gap.mean, one.gap.low, one.gap.high)
             numbers = (
-                one.train.mean, one.test.mean, one.gap.mean, one.gap.low,
-                one.gap.high, speed.ratio.mean, speed.ratio.low,
-                speed.ratio.high,
+                one.train.mean, one.test.mean, *map(metric.fraction, gaps),
+                speed.ratio.mean, speed.ratio.low, speed.ratio.high,
             )
             rows.append([
                 run.label, one.level, one.density, one.test.count,
                 *map(plain, numbers), speed.left_out,
             ])
-    return rows
+    # What no training has told has no column.
+    lacks: set[str] = set()
+    if not any(map(_trained, runs)):
+        lacks |= {values[0], *_GAP}
+    if not any(map(_stops, runs)):
+        lacks |= set(_SPEED)
+    used = [n for n, column in enumerate(columns) if column not in lacks]
+    return Table(
+        name, [columns[n] for n in used],
+        [[row[n] for n in used] for row in rows], metric=metric,
+    )
+
+
+def _measured(run: Run) -> list[Generalisation]:
+    return measure_generalisation(run.rows, run.metric)
 
 
 def _hill(run: Run, several: bool) -> str:
-    levels = measure_generalisation(run.rows)
-    top = best_level(levels)
+    levels, metric = _measured(run), run.metric
+    top = best_level(levels, metric)
     name = f"{run.label}: " if several else ""
     if top is None:
-        return f"{name}No test accuracy is a number."
+        return f"{name}No test {metric.words} is a number."
     said = (
-        f"{name}The best mean test accuracy, {100 * top.test.mean:.2f} %, is "
-        f"at {density_percent(top.density)} % of the weights"
+        f"{name}The best mean test {metric.words}, "
+        f"{metric.text(top.test.mean)}, is at {density_percent(top.density)} "
+        "% of the weights"
     )
     dense = levels[0]
     if dense.level or not dense.test.count:
         return f"{said}; the dense network has not finished."
     if top.level == 0:
-        return f"{said}: no pruned network is above the dense one."
-    gaps = [100 * one.gap.mean for one in (dense, top)]
+        better = "above" if metric.higher_is_better else "better than"
+        return f"{said}: no pruned network is {better} the dense one."
+    gain = metric.signed(metric.advantage(top.test.mean, dense.test.mean))
+    far = f"{gain} from dense"
+    if not metric.higher_is_better:
+        # A plus would be read as a higher value, and it is a lower one.
+        far = f"better than dense by {gain[1:]}"
+    said = f"{said}, {far}{_reached(levels, top)}."
+    if not _trained(run):
+        return said
+    gaps = [
+        f"{metric.points(one.gap.mean):.2f} {metric.unit}".rstrip()
+        for one in (dense, top)
+    ]
     return (
-        f"{said}, {100 * (top.test.mean - dense.test.mean):+.2f} pp from "
-        f"dense{_reached(levels, top)}. The generalisation gap is "
-        f"{gaps[1]:.2f} pp there and {gaps[0]:.2f} pp of the dense network."
+        f"{said} The generalisation gap is {gaps[1]} there and {gaps[0]} of "
+        "the dense network."
     )
 
 
@@ -169,32 +260,38 @@ def _soonest(run: Run) -> str:
     return said + censored
 
 
-def _draw_accuracies(axes: Axes, run: Run) -> None:
-    levels = _with_weights(measure_generalisation(run.rows))
+def _draw_values(axes: Axes, run: Run) -> None:
+    metric = run.metric
+    levels = _with_weights(_measured(run))
     densities = [one.density for one in levels]
     trains = [one.train for one in levels]
     tests = [one.test for one in levels]
-    there = _draw(axes, densities, trains, 1, "train", "--")
-    there += _draw(axes, densities, tests, 0, "test", "-")
+    shown = metric.shown
+    there = _draw(axes, densities, trains, 1, "train", "--", shown)
+    there += _draw(axes, densities, tests, 0, "test", "-", shown)
     against_weights(axes, there)
-    axes.set_ylabel("accuracy (%)", fontsize=SIZE)
+    axes.set_ylabel(
+        f"{metric.words}{' (%)' if metric.percent else ''}", fontsize=SIZE
+    )
 
 
 def _draw_gap(axes: Axes, run: Run) -> None:
-    levels = _with_weights(measure_generalisation(run.rows))
+    levels, metric = _with_weights(_measured(run)), run.metric
+    gap = metric.comparison("train", "test")
     there = _draw(
         axes, [one.density for one in levels], [one.gap for one in levels], 2,
-        "train - test", "-",
+        gap, "-", metric.points,
     )
     against_weights(axes, there)
-    axes.set_ylabel("train - test accuracy (pp)", fontsize=SIZE)
+    unit = f" ({metric.unit})" if metric.unit else ""
+    axes.set_ylabel(f"{gap} {metric.words}{unit}", fontsize=SIZE)
 
 
 def _draw_speed(axes: Axes, run: Run) -> None:
     levels = _with_weights(measure_speed(run.rows))
     there = _draw(
         axes, [one.density for one in levels], [one.ratio for one in levels],
-        0, "early stop", "-", 1.0,
+        0, "early stop", "-", float,
     )
     against_weights(axes, there)
     partly = [one for one in levels if one.left_out and one.ratio.count]
@@ -222,7 +319,7 @@ def _draw(
     style: int,
     label: str,
     dashes: str,
-    factor: float = 100.0,
+    shown: Callable[[float], float],
 ) -> list[float]:
     """Draws a line, and returns the densities of its points."""
     color, marker = STYLES[style]
@@ -232,12 +329,12 @@ def _draw(
     x = [100.0 * density for density, _ in pairs]
     if any(one.count > 1 for _, one in pairs):
         axes.fill_between(
-            x, [factor * one.low for _, one in pairs],
-            [factor * one.high for _, one in pairs],
+            x, [shown(one.low) for _, one in pairs],
+            [shown(one.high) for _, one in pairs],
             color=color, alpha=0.15, linewidth=0,
         )
     axes.plot(
-        x, [factor * one.mean for _, one in pairs], color=color,
+        x, [shown(one.mean) for _, one in pairs], color=color,
         marker=marker, markersize=4.0, linewidth=1.5, linestyle=dashes,
         label=label,
     )

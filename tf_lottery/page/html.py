@@ -10,8 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.page.drawing import figure_files
 from tf_lottery.page.drawing import inline_svg
+from tf_lottery.page.run import listed
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
@@ -31,7 +34,7 @@ _NOT_FINISHED = (
 _MOST_SVG_BYTES = 400_000
 # A longer table is folded.
 _RUNS = ("run", "other_run")
-_ACCURACIES = ("lowest", "highest", "gap", "gap_low", "gap_high")
+_VALUES, _GAPS = ("lowest", "highest"), ("gap", "gap_low", "gap_high")
 _MOST_ROWS = 16
 # Of an inch of a figure, on a phone and on a desktop: text of 10 points is
 # then 8 and 15 pixels high.
@@ -159,13 +162,15 @@ def stopped(text: str) -> str:
     return text
 
 
-def cell_text(column: str, value: Any) -> str:
+def cell_text(column: str, value: Any, metric: Metric = ACCURACY) -> str:
     """Returns a value of a table as the page shows it, not escaped.
 
     Args:
         column: its name: fractions of weights and accuracies are shown in
-            percent, what ends in `_pp` with its sign, `_ratio` as multiples.
+            percent, what ends in `_pp` or `_gain` with its sign, `_ratio` as
+            multiples.
         value: plain; None is shown as a dash.
+        metric: of `Table`.
 
     Example:
         >>> cell_text("density", 0.1349), cell_text("steps", 12000)
@@ -185,11 +190,13 @@ def cell_text(column: str, value: Any) -> str:
         return str(value)
     if not math.isfinite(value):
         return str(value)
-    if column.endswith("_pp"):
+    if re.search(r"(_pp|_gain(_lower|_upper)?(_percent)?)$", column):
         return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
     if re.search(r"_ratio(_low|_high)?$", column):
         return f"{value:.2f} \N{MULTIPLICATION SIGN}"
-    if "accuracy" in column or column in _ACCURACIES:
+    if _is_of(metric, column) or column in _VALUES:
+        return metric.text(value).replace("-", "\N{MINUS SIGN}")
+    if column in _GAPS and (metric.percent or metric.ratio):
         return f"{100 * value:.2f} %"
     if re.search(r"(^|_)(density|sparsity|share)$", column):
         percent = 100 * value
@@ -197,6 +204,15 @@ def cell_text(column: str, value: Any) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _is_of(metric: Metric, column: str) -> bool:
+    """Whether a column has values of the metric."""
+    if metric == ACCURACY:
+        return ACCURACY.name in column
+    # Other names, such as "step", may be words of other columns too.
+    pattern = rf"((early_stop_)?(train|test)_)?{metric.name}(_mean|_min|_max)?"
+    return re.fullmatch(pattern, column) is not None
 
 
 def escape(text: str) -> str:
@@ -250,10 +266,13 @@ def _rulings(rulings: Sequence[Ruling]) -> str:
             f'<p class="line">{escape(one.line)}</p>{facts}</div>'
         )
     kind = "rulings several" if several else "rulings"
-    bounds = any("[" in much for one in rulings for _, much in one.facts)
+    bounded = [
+        one.measured for one in rulings
+        if any("[" in much for _, much in one.facts)
+    ]
     note = (
-        '<p class="below">Mean differences of test accuracy. In brackets: '
-        "one-sided 95&nbsp;% bounds.</p>" if bounds else ""
+        f'<p class="below">Mean differences of {escape(listed(bounded))}. In '
+        "brackets: one-sided 95&nbsp;% bounds.</p>" if bounded else ""
     )
     return f'<div class="{kind}">{"".join(parts)}</div>{note}'
 
@@ -338,7 +357,7 @@ def _table(table: Table) -> str:
         "<tr>"
         + "".join(
             f"<{_tag(n == columns[0])}{_class(numeric[n])}>"
-            f"{escape(cell_text(str(table.columns[n]), row[n]))}"
+            f"{escape(cell_text(str(table.columns[n]), row[n], table.metric))}"
             f"</{_tag(n == columns[0]).split()[0]}>"
             for n in columns
         )

@@ -13,6 +13,8 @@ from tf_lottery import report
 from tf_lottery.config import FORMAT
 from tf_lottery.config import Config
 from tf_lottery.methods import METHODS
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.page.run import Run
 from tf_lottery.plan import MAIN
 from tf_lottery.results import Results
@@ -23,7 +25,7 @@ from tf_lottery.tickets.reading import one_line
 from tf_lottery.tickets.reading import read_json
 
 # What a config.json has beside the fields of `Config`.
-_BESIDE = {"format", "inputs"}
+_BESIDE = {"format", "inputs", "metric", "task"}
 _CONFIG, _RESULTS, _SWEEP = "config.json", "results.csv", "perturbation.csv"
 # Said of every run that differs in them; the others only if runs are alike.
 _TELLING = (
@@ -107,6 +109,7 @@ def read_run(folder: str) -> Run:
             notices.append("No line has finished yet: there is no result.")
         return dataclasses.replace(found, notices=tuple(notices))
     settings = _settings(values, notices)
+    metric = _metric(values, notices)
     if _SWEEP in names:
         notices.append(
             "This is the folder of several values of epsilon, whose results "
@@ -115,12 +118,14 @@ def read_run(folder: str) -> Run:
     method = None
     if settings is not None:
         method = values.get("method", Config.method)
-    rows = _rows(folder, names, method, notices)
+    rows = _rows(folder, names, method, metric, notices)
     if not rows and known and _SWEEP not in names:
         notices.append("No training has finished yet: there is no result.")
-    results = Results(rows, folder)
-    if settings is not None:
+    results = Results(rows, folder, metric=metric or ACCURACY)
+    if settings is not None and metric is not None:
         results = Results.of(rows, folder, values)
+    if metric is None:
+        settings = None
     return Run(folder, label, values, results, settings, tuple(notices))
 
 
@@ -246,6 +251,18 @@ def _settings(
         return None
 
 
+def _metric(values: Mapping[str, Any], notices: list[str]) -> Metric | None:
+    """What networks were judged by, if this version can read it."""
+    try:
+        return Metric.from_json(values.get("metric"))
+    except (ValueError, TypeError) as error:
+        notices.append(
+            "config.json has no metric that can be understood, so there are "
+            f"no results ({one_line(error)})."
+        )
+        return None
+
+
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -254,20 +271,29 @@ def _rows(
     folder: str,
     names: set[str],
     method: str | None,
+    metric: Metric | None,
     notices: list[str],
 ) -> list[dict[str, Any]]:
     """Rows of the level.json files; of results.csv, where there are none."""
-    if not names:
+    if not names or metric is None:
         return []
     store = RunDirectory(
         folder,
         lambda line: notices.append(line.replace(f"{folder}{os.sep}", "")),
     )
     whole = store.rows()
+    if any(row.get(metric.test) is None for row in whole):
+        notices.append(
+            f"The level.json files have no {metric.test}: what networks are "
+            "judged by is not known, so there are no results."
+        )
+        return []
     listed = None
     if _RESULTS in names:
         try:
-            listed = report.read_results(os.path.join(folder, _RESULTS))
+            listed = report.read_results(
+                os.path.join(folder, _RESULTS), metric
+            )
         except ValueError as error:
             reason = one_line(error).partition("Received: ")[2]
             notices.append(
@@ -283,7 +309,7 @@ def _rows(
     if whole:
         if listed is not None:
             notices += _apart(whole, listed)
-        rows = _completed(whole, method)
+        rows = _completed(whole, method, metric)
     else:
         rows = listed or []
         if rows:
@@ -333,13 +359,13 @@ def _agree(row: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
 
 
 def _completed(
-    rows: Sequence[Mapping[str, Any]], method: str | None
+    rows: Sequence[Mapping[str, Any]], method: str | None, metric: Metric
 ) -> list[dict[str, Any]]:
     """Rows of level.json files as results.csv has them, in its order."""
     if method is not None:
         rows = analysis.with_search_costs(rows, method)
     return sorted(
-        ({**dict.fromkeys(report.COLUMNS), **row} for row in rows),
+        ({**dict.fromkeys(report.columns(metric)), **row} for row in rows),
         key=lambda row: (
             row["replicate"], row["branch"] != MAIN, row["branch"],
             row["level"],

@@ -15,6 +15,7 @@ from tf_lottery.analysis import compare_movement
 from tf_lottery.analysis import displacement
 from tf_lottery.analysis import measure_tickets
 from tf_lottery.config import Config
+from tf_lottery.metric import Metric
 from tf_lottery.page.section import Section
 from tf_lottery.plan import MAIN
 from tf_lottery.plan import trainings
@@ -65,6 +66,11 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         """Rows of results.csv."""
         return self.results.rows
+
+    @property
+    def metric(self) -> Metric:
+        """What its networks are judged by."""
+        return self.results.metric
 
     @property
     def method(self) -> str | None:
@@ -194,6 +200,47 @@ class Run:
     @functools.cached_property
     def _store(self) -> RunDirectory:
         return RunDirectory(self.path, notice=lambda line: None)
+
+
+def by_metric(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the runs in groups whose values can be compared.
+
+    Args:
+        runs: in order; so are the groups, by their first run. Of one metric
+            with different margins values are the same.
+    """
+    groups: dict[Metric, list[Run]] = {}
+    for run in runs:
+        same = dataclasses.replace(run.metric, margin=0.0)
+        groups.setdefault(same, []).append(run)
+    return list(groups.values())
+
+
+def suffix(number: int) -> str:
+    """Returns what the names of figures and tables of a group end in.
+
+    Args:
+        number: of the group, from 0.
+
+    Example:
+        >>> [suffix(number) for number in range(3)]
+        ['', '_2', '_3']
+    """
+    return f"_{number + 1}" if number else ""
+
+
+def listed(words: Sequence[str]) -> str:
+    """Returns words as people list them.
+
+    Args:
+        words: at least one; of equal ones the first is taken.
+
+    Example:
+        >>> listed(["accuracy", "perplexity", "reward"])
+        'accuracy, perplexity and reward'
+    """
+    *most, last = dict.fromkeys(words)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 #: Makes a section from runs, or says by None that they have nothing for it.

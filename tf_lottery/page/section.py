@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
@@ -36,12 +39,14 @@ class Table:
         rows: one sequence of plain values per row: numbers in full precision,
             None where there is none.
         shown: how many rows the page shows; all if None. The file has all.
+        metric: what columns with its name, and gaps, have values of.
     """
 
     name: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     shown: int | None = None
+    metric: Metric = ACCURACY
 
 
 @dataclasses.dataclass(frozen=True)

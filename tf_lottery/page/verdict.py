@@ -8,11 +8,14 @@ from typing import Any
 
 from tf_lottery import analysis
 from tf_lottery import report
+from tf_lottery.metric import Metric
 from tf_lottery.page.drawing import FONT_SIZE
 from tf_lottery.page.drawing import SMALL
 from tf_lottery.page.drawing import STYLES
 from tf_lottery.page.drawing import new_figure
 from tf_lottery.page.run import Run
+from tf_lottery.page.run import by_metric
+from tf_lottery.page.run import suffix
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
@@ -30,12 +33,14 @@ class Ruling:
             where there is nothing to judge.
         line: the network that it is on.
         facts: `(what, how much)`: the differences and their bounds.
+        measured: what the differences are of.
     """
 
     label: str
     word: str
     line: str
     facts: Sequence[tuple[str, str]] = ()
+    measured: str = "test accuracy"
 
 
 def ruling(run: Run) -> Ruling:
@@ -57,18 +62,23 @@ def ruling(run: Run) -> Ruling:
         f"at level {one.level}, {report.density_percent(one.density)} % of "
         f"the weights, over {count} {replicates}"
     )
-    facts = []
+    metric, facts = found.metric, []
     for name, what in (("dense", "dense"), ("reinit", "reinit"),
                        ("shuffle_mask", "shuffled mask"),
                        ("random_mask", "random mask")):
         if name in one.comparisons:
             paired = one.comparisons[name].paired
-            text = f"{_points(paired.mean)} pp"
+            text = _minus(metric.signed(paired.mean))
             if paired.lower is not None and paired.upper is not None:
-                text += f" [{_points(paired.lower)}, {_points(paired.upper)}]"
-            facts.append((f"ticket \N{MINUS SIGN} {what}", text))
-    facts.append(("margin", f"{_points(-found.margin)} pp"))
-    return Ruling(run.label, one.verdict, line, facts)
+                bounds = (paired.lower, paired.upper)
+                low, high = (_points(value, metric) for value in bounds)
+                text += f" [{low}, {high}]"
+            facts.append((_minus(metric.comparison("ticket", what)), text))
+    margin = metric.signed(metric.threshold(found.margin))
+    facts.append(("margin", _minus(margin)))
+    return Ruling(
+        run.label, one.verdict, line, facts, f"test {metric.words}"
+    )
 
 
 def verdict(runs: Sequence[Run]) -> Section:
@@ -79,49 +89,69 @@ def verdict(runs: Sequence[Run]) -> Section:
     """
     judged = [(run, found) for run in runs if (found := _judged(run))]
     texts: list[str] = []
+    groups = by_metric([run for run, _ in judged])
     if len(runs) > 1:
         texts.append(
             "Each run is judged against its own dense network. The runs are "
             "not tested against each other."
         )
+        if len(groups) > 1:
+            texts.append(
+                "They are judged by different metrics, whose values cannot be "
+                "compared: each metric has figures and tables of its own, with "
+                "its runs alone."
+            )
     elif judged and judged[0][1].primary:
         run, found = judged[0]
         # The headline stands above, as a word and a line.
         texts += [found.text().partition("\n")[2], run.results.finding()]
-    rows = [
-        (run.label, *_numbers(one)) for run, found in judged
-        for one in found.levels if len(runs) == 1 or one.primary
-    ]
-    names = ("run", "level", "density", "verdict", "pairs", *_bounds_columns())
-    if len(runs) == 1:
-        names, rows = names[1:], [row[1:] for row in rows]
-    used = [
-        n for n in range(len(names)) if any(row[n] is not None for row in rows)
-    ]
-    table = Table(
-        "verdicts",
-        [names[n] for n in used],
-        [[row[n] for n in used] for row in rows],
-    )
-    figures = [_forest(judged)] if rows else []
-    return Section(
-        "Verdict", texts, figures, [table] if rows else []
-    )
+    figures, tables = [], []
+    for number, group in enumerate(groups):
+        some = [(run, found) for run, found in judged if run in group]
+        rows = [
+            (run.label, *_numbers(one, found.metric)) for run, found in some
+            for one in found.levels if len(runs) == 1 or one.primary
+        ]
+        if not rows:
+            continue
+        figures.append(_forest(f"verdict{suffix(number)}", some))
+        names = (
+            "run", "level", "density", "verdict", "pairs",
+            *_bounds_columns(group[0].metric),
+        )
+        used = [
+            n for n in range(len(runs) == 1, len(names))
+            if any(row[n] is not None for row in rows)
+        ]
+        tables.append(
+            Table(
+                f"verdicts{suffix(number)}",
+                [names[n] for n in used],
+                [[row[n] for n in used] for row in rows],
+            )
+        )
+    return Section("Verdict", texts, figures, tables)
 
 
 def _judged(run: Run) -> analysis.Verdict | None:
     return run.results.verdict() if run.settings is not None else None
 
 
-def _bounds_columns() -> list[str]:
+def _bounds_columns(metric: Metric) -> list[str]:
+    mean, bound, unit = "ticket_minus_{}", "{}", "_pp"
+    if not metric.percent:
+        # `metric.comparison`: how much better the ticket is than another.
+        mean = bound = "{}_gain"
+        unit = "_percent" if metric.ratio else ""
     names = []
     for name in _CONTROLS:
-        names += [f"ticket_minus_{name}_pp", f"{name}_lower_pp"]
-        names += [f"{name}_upper_pp"] if name == "dense" else []
+        sides = ("lower", "upper") if name == "dense" else ("lower",)
+        names.append(f"{mean.format(name)}{unit}")
+        names += [f"{bound.format(name)}_{side}{unit}" for side in sides]
     return names
 
 
-def _numbers(one: analysis.LevelVerdict) -> list[Any]:
+def _numbers(one: analysis.LevelVerdict, metric: Metric) -> list[Any]:
     values: list[Any] = [
         one.level, one.density, one.verdict,
         one.comparisons["dense"].paired.pairs,
@@ -130,76 +160,89 @@ def _numbers(one: analysis.LevelVerdict) -> list[Any]:
         found = one.comparisons.get(name)
         paired = found.paired if found else None
         values += [
-            _times(paired.mean if paired else None),
-            _times(paired.lower if paired else None),
+            _scaled(paired.mean if paired else None, metric),
+            _scaled(paired.lower if paired else None, metric),
         ]
         if name == "dense":
-            values.append(_times(paired.upper if paired else None))
+            values.append(_scaled(paired.upper if paired else None, metric))
     return values
 
 
-def _forest(judged: Sequence[tuple[Run, analysis.Verdict]]) -> Figure:
+def _forest(
+    name: str, judged: Sequence[tuple[Run, analysis.Verdict]]
+) -> Figure:
     """Differences with their bounds, a line each, and the margin."""
-    lines = []
+    lines, metric = [], judged[0][1].metric
     for run, found in judged:
         for one in found.levels:
             if one.primary and len(judged) == 1:
                 lines += [
-                    (name, one.comparisons[name].paired)
-                    for name in _CONTROLS if name in one.comparisons
+                    (other, one.comparisons[other].paired)
+                    for other in _CONTROLS if other in one.comparisons
                 ]
             elif one.primary:
                 lines.append((run.label, one.comparisons["dense"].paired))
     lines.reverse()
     figure, (axes,) = new_figure(height=1.1 + 0.38 * len(lines))
-    margin = 100 * judged[0][1].margin
+    margin = metric.points(metric.threshold(judged[0][1].margin))
+    told = f"{margin:.2f}" if metric.ratio else f"{margin:g}"
     axes.axvline(0.0, color="0.35", linewidth=0.9)
     axes.axvline(
-        -margin, color="0.35", linewidth=0.9, linestyle=(0, (2, 2)),
-        label=f"margin, -{margin:g} pp",
+        margin, color="0.35", linewidth=0.9, linestyle=(0, (2, 2)),
+        label=f"margin, {told} {metric.unit}".rstrip(),
     )
     color, marker, _ = STYLES[0]
     for height, (_, paired) in enumerate(lines):
         if paired.lower is not None and paired.upper is not None:
             axes.plot(
-                [100 * paired.lower, 100 * paired.upper], [height, height],
+                [metric.points(paired.lower), metric.points(paired.upper)],
+                [height, height],
                 color=color, linewidth=2.2, solid_capstyle="butt",
             )
         axes.plot(
-            100 * paired.mean, height, marker=marker, color=color,
+            metric.points(paired.mean), height, marker=marker, color=color,
             markersize=6, linestyle="none",
         )
-    axes.set_yticks(range(len(lines)), [_short(name) for name, _ in lines])
+    axes.set_yticks(range(len(lines)), [_short(label) for label, _ in lines])
     axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    what = "ticket - other" if len(judged) == 1 else "ticket - dense"
+    what = metric.comparison(
+        "ticket", "other" if len(judged) == 1 else "dense"
+    )
+    unit = {"pp": "percentage points", "%": "%", "": ""}[metric.unit]
     axes.set_xlabel(
-        f"test accuracy, {what} (percentage points)", fontsize=FONT_SIZE
+        f"test {metric.words}, {what}{f' ({unit})' if unit else ''}",
+        fontsize=FONT_SIZE,
     )
     axes.legend(
         fontsize=SMALL, frameon=False, loc="lower left",
         bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0,
     )
     told = "; ".join(
-        f"{name} {_points(paired.mean)}" for name, paired in reversed(lines)
+        f"{label} {_points(paired.mean, metric)}"
+        for label, paired in reversed(lines)
     )
     return Figure(
-        "verdict",
+        name,
         figure,
-        f"Mean of {what} at the level of the verdict, in percentage points, "
-        f"with one-sided 95 % bounds where there are some: {told}. The dashed "
+        f"Mean of {what} at the level of the verdict,"
+        f"{f' in {unit},' if unit else ''} with one-sided 95 % bounds where there are some: {told}. The dashed "
         f"line is the margin.",
     )
 
 
-def _times(fraction: float | None) -> float | None:
-    return None if fraction is None else 100.0 * fraction
+def _scaled(advantage: float | None, metric: Metric) -> float | None:
+    return None if advantage is None else metric.points(advantage)
 
 
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.2f}".replace("-", "\N{MINUS SIGN}")
+def _points(advantage: float, metric: Metric) -> str:
+    return _minus(f"{metric.points(advantage):+.2f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _short(name: str) -> str:

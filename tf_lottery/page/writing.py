@@ -16,6 +16,8 @@ from tf_lottery.page.html import render
 from tf_lottery.page.reading import read_runs
 from tf_lottery.page.run import Maker
 from tf_lottery.page.run import Run
+from tf_lottery.page.run import by_metric
+from tf_lottery.page.run import listed
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
@@ -179,18 +181,28 @@ def _notices(runs: Sequence[Run], problems: Sequence[str]) -> list[str]:
     for run in runs:
         who = f"{run.label}: " if len(runs) > 1 else ""
         notices += [f"{who}{line}" for line in run.notices]
+    groups = by_metric([run for run in runs if run.rows])
+    values = "accuracies"
+    if any(not group[0].metric.percent for group in groups):
+        values = "values"
+    if len(groups) > 1:
+        metrics = listed([group[0].metric.words for group in groups])
+        notices.append(
+            f"The runs are judged by different metrics ({metrics}): their "
+            "values cannot be compared with each other."
+        )
     for name, what in (
         ("dataset", "data sets"), ("split_seed", "validation splits"),
         ("validation_size", "validation sizes"),
     ):
-        values = list(dict.fromkeys(
+        found = list(dict.fromkeys(
             str(run.config[name]) for run in runs if name in run.config
         ))
-        if len(values) > 1:
+        if len(found) > 1:
             notices.append(
-                f"The runs are of different {what} ({', '.join(values)}): "
+                f"The runs are of different {what} ({', '.join(found)}): "
                 + (
-                    "their accuracies cannot be compared with each other."
+                    f"their {values} cannot be compared with each other."
                     if name == "dataset" else
                     "early stopping cannot be compared exactly."
                 )

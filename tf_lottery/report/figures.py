@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
+from tf_lottery.metric import ACCURACY, Metric
 from tf_lottery.report.summary import (
     branch_order,
     density_percent,
@@ -44,22 +45,26 @@ def accuracy_figure(
     *,
     title: str,
     panels: Sequence[str] = PANELS,
+    metric: Metric = ACCURACY,
 ) -> "Figure":
     """Draws test accuracy and early-stop step against weights remaining.
 
-    Left: mean test accuracy after the whole training budget. Right: median
+    Left: mean test accuracy, or another metric, after the whole training
+    budget. Right, where a row has an early-stop step: median
     step of minimum validation loss; hollow where it is only a lower bound,
     because the minimum was at the last evaluation. Both run from all weights
     on the left to few on the right (log scale), with the range from minimum
     to maximum over replicates as a band (ticket) or bars (controls), and
     the dense network as a thin horizontal line. If few points lie far below
     the rest the accuracy axis leaves them out: triangles at its lower edge
-    mark where, and a note says how many.
+    (at the upper one of a metric that is better when less) mark where, and a
+    note says how many.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
         title: The title above the panels; none if empty.
         panels: Which of `PANELS`, at least one.
+        metric: What the networks are judged by.
 
     Returns:
         A figure of 9 x 4.2 inches, or 5.2 x 4.4 with one panel, that belongs
@@ -72,7 +77,7 @@ def accuracy_figure(
         Frankle and Carbin, 2019, arXiv:1803.03635, figures 1, 3 and 4.
     """
     # A density of 0 (a collapsed network) has no place on a log axis.
-    entries = [e for e in summarize(rows) if e["density"] > 0.0]
+    entries = [e for e in summarize(rows, metric) if e["density"] > 0.0]
     if not entries:
         raise ValueError(
             "`rows` must have at least one row with weights left. Received: "
@@ -81,6 +86,9 @@ def accuracy_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    stopped = [e for e in entries if e["early_stop_step_median"] is not None]
+    if not stopped:
+        panels = [name for name in panels if name != "early_stop"]
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06, wspace=0.03)
     size = (9.0, 4.2) if len(panels) > 1 else (5.2, 4.4)
     figure = Figure(figsize=size, layout=layout)
@@ -89,10 +97,14 @@ def accuracy_figure(
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for name, axes in zip(panels, drawn):
         for branch, style in _styles(entries).items():
-            points = [e for e in entries if e["branch"] == branch]
+            there = entries if name == "accuracy" else stopped
+            points = [e for e in there if e["branch"] == branch]
             if name == "accuracy":
-                _draw(axes, points, style, "test_accuracy_{}", "mean", 100.0)
-            else:
+                _draw(
+                    axes, points, style, f"{metric.test}_{{}}", "mean",
+                    metric.shown(1.0),
+                )
+            elif points:
                 _draw(axes, points, style, "early_stop_step_{}", "median", 1.0)
         weights_axis(axes, [e["density"] for e in entries])
         axes.tick_params(labelsize=_SMALL)
@@ -100,9 +112,9 @@ def accuracy_figure(
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
         if name == "accuracy":
-            _accuracy_axis(axes, entries, _styles(entries))
+            _value_axis(axes, entries, _styles(entries), metric)
         else:
-            _step_axis(axes, entries)
+            _step_axis(axes, stopped)
     _legend(figure, drawn[0], entries, panels)
     # The layout shifts a little each time it is solved: solve it once, or
     # two saves of one figure would differ.
@@ -166,7 +178,11 @@ def _draw(
     main = points[0]["branch"] == "main"
     x = [100.0 * e["density"] for e in points]
     y, low, high = (
-        [factor * e[key.format(name)] for e in points]
+        # A network that has diverged is at no height of the axis.
+        [
+            value if math.isfinite(value) else math.nan
+            for value in (factor * e[key.format(name)] for e in points)
+        ]
         for name in (middle, "min", "max")
     )
     if main and len(points) > 1:
@@ -243,61 +259,78 @@ def _tick(percent: float) -> str:
     return text.removesuffix(".0") if percent >= 99.95 else text
 
 
-def _accuracy_axis(
+def _value_axis(
     axes: "Axes",
     entries: Sequence[Mapping[str, Any]],
     styles: Mapping[str, Any],
+    metric: Metric,
 ) -> None:
-    axes.set_ylabel("test accuracy (%)", fontsize=_FONT_SIZE)
-    means = [100.0 * e["test_accuracy_mean"] for e in entries]
+    axes.set_ylabel(metric.axis, fontsize=_FONT_SIZE)
+    # Heights are turned so that better is up; the axis is turned back.
+    sign = 1.0 if metric.higher_is_better else -1.0
+
+    def heights(name: str, some: Sequence[Mapping[str, Any]]) -> list[float]:
+        found = [metric.shown(e[f"{metric.test}_{name}"]) for e in some]
+        return [sign * value for value in found]
+
+    best, worst = ("max", "min") if sign > 0 else ("min", "max")
+    means = heights("mean", entries)
     finite = [value for value in means if math.isfinite(value)]
     if not finite:
         return
-    main = [
-        100.0 * e["test_accuracy_mean"] for e in entries
-        if e["branch"] == "main" and math.isfinite(e["test_accuracy_mean"])
-    ]
-    top = max(100.0 * e["test_accuracy_max"] for e in entries
-              if math.isfinite(e["test_accuracy_max"]))
-    floor = _robust_floor(main or finite, finite)
+    main = heights("mean", [e for e in entries if e["branch"] == "main"])
+    main = [value for value in main if math.isfinite(value)]
+    top = max(filter(math.isfinite, heights(best, entries)))
+    # A percentage point, or a hundredth of the best.
+    least = 1.0 if metric.percent else abs(max(finite)) / 100.0
+    floor = _robust_floor(main or finite, finite, least)
     # Bars of points that are shown may reach lower, within reason.
-    lows = [100.0 * e["test_accuracy_min"] for e in entries
-            if 100.0 * e["test_accuracy_mean"] >= floor]
+    lows = [
+        low for low, value in zip(heights(worst, entries), means)
+        if value >= floor and math.isfinite(low)
+    ]
     bottom = max(min([floor, *lows]), top - 1.3 * (top - floor))
     pad = 0.06 * (top - bottom) or 0.5
-    axes.set_ylim(bottom - pad, min(top + pad, 100.0 + pad))
-    hidden = [e for e in entries
-              if 100.0 * e["test_accuracy_mean"] < bottom - pad]
+    edge = bottom - pad
+    highest = min(top + pad, 100.0 + pad) if metric.percent else top + pad
+    axes.set_ylim(*sorted((sign * edge, sign * highest)))
+    hidden = [e for e, value in zip(entries, means) if value < edge]
     for e in hidden:
         axes.plot(
-            100.0 * e["density"], bottom - pad, marker="v", markersize=6,
-            color=styles[e["branch"]][0], markerfacecolor="white",
-            clip_on=False, zorder=6, gid="hidden-point",
+            100.0 * e["density"], sign * edge, marker="v" if sign > 0 else "^",
+            markersize=6, color=styles[e["branch"]][0],
+            markerfacecolor="white", clip_on=False, zorder=6,
+            gid="hidden-point",
         )
     if hidden:
         plural = "" if len(hidden) == 1 else "s"
+        side, y = ("below", 0.035) if sign > 0 else ("above", 0.965)
         axes.text(
-            0.015, 0.035,
-            f"{len(hidden)} point{plural} below {bottom - pad:.1f} % cut off",
+            0.015, y,
+            f"{len(hidden)} point{plural} {side} {sign * edge:.1f}"
+            f"{' %' if metric.percent else ''} cut off",
             transform=axes.transAxes, fontsize=_SMALL, color="0.25",
             gid="hidden-note", zorder=6,
+            verticalalignment="baseline" if sign > 0 else "top",
             bbox={"color": "white", "alpha": 0.85, "pad": 1.0},
         )
 
 
-def _robust_floor(main: Sequence[float], means: Sequence[float]) -> float:
+def _robust_floor(
+    main: Sequence[float], means: Sequence[float], least: float
+) -> float:
     """Returns the lowest mean to show.
 
     Everything, unless the lowest point would take more than twice the range
-    that three times the ticket's typical loss (upper quartile, at least one
-    percentage point) needs.
+    that three times the ticket's typical loss (upper quartile, at least
+    `least`) needs.
     """
     best = max(means)
     losses = sorted(best - value for value in main)
     typical = losses[(3 * (len(losses) - 1)) // 4]
-    span = 3.0 * max(typical, 1.0)
+    span = 3.0 * max(typical, least)
     lowest = min(means)
-    if best - lowest <= 2.0 * span:
+    if span == 0.0 or best - lowest <= 2.0 * span:
         return lowest
     return min(value for value in means if best - value <= span)
 

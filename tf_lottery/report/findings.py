@@ -1,10 +1,17 @@
 """What the means of a run say, in one or two sentences."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_lottery.report.summary import density_percent, mean, median_step
+from tf_lottery.metric import ACCURACY, Metric
+from tf_lottery.report.summary import (
+    density_percent,
+    mean,
+    median_step,
+    told_stop,
+)
 
 # Two float32 accuracies of the same number of hits differ by less.
 _TIE = 1e-7
@@ -45,24 +52,32 @@ class _Comparison:
     rows: _Run
     dense: _Run
     started: int
+    metric: Metric
 
     @property
     def density(self) -> float:
         return mean([row["density"] for row in self.rows.values()])
 
     @property
-    def accuracy(self) -> float:
-        return _accuracy(self.rows)
+    def value(self) -> float:
+        return _value(self.rows, self.metric)
+
+    @property
+    def dense_value(self) -> float:
+        return _value(self.dense, self.metric)
 
     @property
     def gain(self) -> float:
-        return self.accuracy - _accuracy(self.dense)
+        gain = self.metric.advantage(self.value, self.dense_value)
+        # What is no number reaches nothing.
+        return -math.inf if math.isnan(gain) else gain
 
     @property
     def losers(self) -> int:
-        """Replicates in which the level is below its own dense network."""
+        """Replicates in which the level is worse than its own dense network."""
+        name = self.metric.test
         return sum(
-            row["test_accuracy"] - self.dense[key]["test_accuracy"] < -_TIE
+            self.metric.advantage(row[name], self.dense[key][name]) < -_TIE
             for key, row in self.rows.items()
         )
 
@@ -75,11 +90,13 @@ def finding(
     retrain: str = "rewind",
     *,
     trained: bool = True,
+    metric: Metric = ACCURACY,
 ) -> str:
     """Returns what the means say as one or two plain sentences.
 
-    It is told of the level of smallest density whose mean test accuracy is
-    at or above that of level 0, over the replicates that have finished both
+    It is told of the level of smallest density whose mean test accuracy (or
+    other metric) is as good as that of level 0 or better, over the replicates
+    that have finished both
     (so a half-finished run compares like with like), together with what the
     controls reach at that level and when each network would have stopped
     early. If no level is, it is the one that comes closest. It is a reading
@@ -95,6 +112,7 @@ def finding(
         trained: Whether the tickets' weights were trained under their masks.
             If not, their early stopping is another thing than dense's, and
             controls, whose weights are, explain nothing.
+        metric: What the networks are judged by.
 
     Returns:
         A text of one line.
@@ -116,9 +134,13 @@ def finding(
             row for row in rows if (row["branch"], row["level"]) == ("main", 0)
         ]
         others = [row for row in rows if row["branch"] not in _TICKETS]
-        return "Reset once, at the end: " + finding([*start, *reset, *others])
+        return "Reset once, at the end: " + finding(
+            [*start, *reset, *others], metric=metric
+        )
     if retrain != "rewind":
-        text = finding([row for row in rows if row["branch"] != "rewound"])
+        text = finding(
+            [row for row in rows if row["branch"] != "rewound"], metric=metric
+        )
         return (
             f"{text} The weights were not rewound: each level was trained on "
             "from the last, the controls once."
@@ -133,11 +155,12 @@ def finding(
             "No dense network (level 0) has finished, so there is nothing "
             "to compare with yet."
         )
-    compared = _compare(runs, dense)
+    compared = _compare(runs, dense, metric)
     if not compared:
         return (
-            "Only the dense network (level 0) has finished: test accuracy "
-            f"{_percent(_accuracy(dense))} ({_replicates(len(dense))}); "
+            "Only the dense network (level 0) has finished: test "
+            f"{metric.words} {metric.text(_value(dense, metric))} "
+            f"({_replicates(len(dense))}); "
             "there is no ticket to compare with it yet."
         )
     winners = [one for one in compared if one.gain >= -_TIE]
@@ -149,15 +172,16 @@ def finding(
     else:
         # Of levels that tie, the sparsest.
         best = max(compared, key=lambda one: (
-            round(one.gain / _TIE), -one.density, one.level))
+            round(one.gain / _TIE, 0), -one.density, one.level))
         text = _nearest(best, compared)
     if not trained:
         return f"{text}. Under the masks no weight was trained."
-    return f"{text}. {_early_stop(best)}."
+    stopped = _early_stop(best)
+    return f"{text}. {stopped}." if stopped else f"{text}."
 
 
 def _compare(
-    runs: Mapping[tuple[str, int], _Run], dense: _Run
+    runs: Mapping[tuple[str, int], _Run], dense: _Run, metric: Metric
 ) -> list[_Comparison]:
     compared = []
     for (branch, level), run in sorted(runs.items()):
@@ -168,6 +192,7 @@ def _compare(
                 rows={key: run[key] for key in shared},
                 dense={key: dense[key] for key in shared},
                 started=len(dense),
+                metric=metric,
             ))
     return compared
 
@@ -179,16 +204,20 @@ def _winner(best: _Comparison, compared: list[_Comparison]) -> str:
     )
     denser = [one for one in compared if one.density > best.density]
     below = sum(one.gain < -_TIE for one in denser)
+    # Of a cost what is below is better.
+    short, worse = "short of", "worse than"
+    if best.metric.higher_is_better:
+        short = worse = "below"
     doubts = []
     if below:
         doubts.append(
             f"{below} of the {len(denser)} denser levels "
-            f"{'falls' if below == 1 else 'fall'} below dense"
+            f"{'falls' if below == 1 else 'fall'} {short} dense"
         )
     if best.losers:
         doubts.append(
             f"{best.losers} of {len(best.rows)} replicates "
-            f"{'is' if best.losers == 1 else 'are'} below dense here"
+            f"{'is' if best.losers == 1 else 'are'} {worse} dense here"
         )
     if doubts:
         text += f", although {' and '.join(doubts)}"
@@ -210,16 +239,27 @@ def _nearest(best: _Comparison, compared: list[_Comparison]) -> str:
 def _describe(one: _Comparison) -> str:
     rows = list(one.rows.values())
     kept = round(mean([row["kept_weights"] for row in rows]))
-    gain = (
-        "equal" if abs(one.gain) <= _TIE else f"{100 * one.gain:+.2f} pp"
-    )
+    metric = one.metric
     return (
         f"level {one.level} keeps {density_percent(one.density)} % of the "
         f"weights ({kept:,} of {rows[0]['prunable_weights']:,}) at test "
-        f"accuracy {_percent(one.accuracy)}, dense "
-        f"{_percent(_accuracy(one.dense))} ({gain}, "
+        f"{metric.words} {metric.text(one.value)}, dense "
+        f"{metric.text(one.dense_value)} ({_gain(one)}, "
         f"{_replicates(len(rows), one.started)})"
     )
+
+
+def _gain(one: _Comparison) -> str:
+    metric, gain = one.metric, one.gain
+    if abs(gain) <= _TIE:
+        return "equal"
+    if math.isinf(gain):
+        return "beyond comparison"
+    if metric.higher_is_better:
+        return metric.signed(gain)
+    # A plus would be read as a higher value, and it is a lower one.
+    much = metric.signed(gain)[1:]
+    return f"{'better' if gain > 0 else 'worse'} by {much}"
 
 
 def _so(name: str) -> str:
@@ -245,12 +285,13 @@ def _controls(
         shared = set(run) & set(best.rows)
         if not shared:
             continue
-        control = _accuracy({key: run[key] for key in shared})
-        ticket = _accuracy({key: best.rows[key] for key in shared})
-        text = f"{_CONTROLS.get(name, name)} reaches {_percent(control)}"
+        metric = best.metric
+        control = _value({key: run[key] for key in shared}, metric)
+        ticket = _value({key: best.rows[key] for key in shared}, metric)
+        text = f"{_CONTROLS.get(name, name)} reaches {metric.text(control)}"
         if len(shared) < len(best.rows):
             text += f" ({len(shared)} of {len(best.rows)} replicates)"
-        if control - ticket >= -_TIE:
+        if metric.advantage(control, ticket) >= -_TIE:
             text += f", as good or better, so {_so(name)}"
         parts.append(text)
     if not parts:
@@ -262,8 +303,12 @@ def _controls(
 
 
 def _early_stop(one: _Comparison) -> str:
-    step, bound = median_step(list(one.rows.values()))
-    dense, dense_bound = median_step(list(one.dense.values()))
+    rows = told_stop(list(one.rows.values()))
+    denses = told_stop(list(one.dense.values()))
+    if not rows or not denses:
+        return ""
+    step, bound = median_step(rows)
+    dense, dense_bound = median_step(denses)
     if bound and dense_bound:
         return (
             "Early stopping can not be compared: both validation losses "
@@ -298,9 +343,5 @@ def _replicates(count: int, started: int | None = None) -> str:
     return "one replicate" if count == 1 else f"mean of {count} replicates"
 
 
-def _accuracy(run: _Run) -> float:
-    return mean([row["test_accuracy"] for row in run.values()])
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
+def _value(run: _Run, metric: Metric) -> float:
+    return mean([row[metric.test] for row in run.values()])

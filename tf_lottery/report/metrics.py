@@ -27,7 +27,7 @@ def read_evaluations(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
     Returns:
         A dict per evaluation: `step` (int), `split` (str), and its metrics,
-        such as `loss` and `accuracy` (float).
+        such as `loss` and `accuracy` (float), without those that are empty.
 
     Raises:
         OSError: the file cannot be read.
@@ -44,6 +44,8 @@ def read_evaluations(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
                 else value if name == "split"
                 else float(value)
                 for name, value in row.items()
+                # Not all is measured at every step, or in every split.
+                if value != ""
             }
             for row in csv.DictReader(text)
         ]

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_lottery.metric import ACCURACY, Metric
+
 
 def density_percent(density: float) -> str:
     """Returns a density as people read it: a percentage, without the sign.
@@ -49,7 +51,8 @@ def median_step(
     above the middle of the sorted steps.
 
     Args:
-        rows: Rows of results.csv of one branch and level, at least one.
+        rows: Rows of results.csv of one branch and level, at least one, of
+            which the step is known.
 
     Returns:
         The median in optimizer steps, and True when the true median may be
@@ -87,11 +90,29 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def summarize(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def told_stop(
+    rows: Sequence[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """Returns the rows of which the early-stop step is known.
+
+    Args:
+        rows: Rows of results.csv; a user's training function may not tell it.
+
+    Example:
+        >>> told_stop([{"early_stop_step": None}, {"early_stop_step": 0}])
+        [{'early_stop_step': 0}]
+    """
+    return [row for row in rows if row["early_stop_step"] is not None]
+
+
+def summarize(
+    rows: Sequence[Mapping[str, Any]], metric: Metric = ACCURACY
+) -> list[dict[str, Any]]:
     """Returns the statistics over replicates of each branch and level.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
+        metric: What the networks are judged by.
 
     Returns:
         One dict per branch and level that has a row, "main" first, then the
@@ -101,11 +122,15 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
           `prunable_weights`;
         - `replicates`: how many rows were averaged;
         - `test_accuracy_mean`, `_min`, `_max` and
-          `early_stop_test_accuracy_mean`, `_min`, `_max` (fractions);
+          `early_stop_test_accuracy_mean`, `_min`, `_max` (fractions), or
+          the same of another metric;
         - `early_stop_step_median`, `_min`, `_max` (optimizer steps);
         - `early_stop_censored`: how many replicates are censored;
         - `early_stop_is_bound`: whether that makes the median only a lower
           bound, see `median_step`.
+
+        What is about early stopping is of the replicates that have told it,
+        and None where none has.
 
     Example:
         >>> summarize([])
@@ -115,15 +140,19 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         groups.setdefault((row["branch"], row["level"]), []).append(row)
     keys = sorted(groups, key=lambda key: (branch_order(key[0]), key[1]))
-    return [_summary(branch, level, groups[branch, level])
+    return [_summary(branch, level, groups[branch, level], metric)
             for branch, level in keys]
 
 
 def _summary(
-    branch: str, level: int, rows: Sequence[Mapping[str, Any]]
+    branch: str,
+    level: int,
+    rows: Sequence[Mapping[str, Any]],
+    metric: Metric,
 ) -> dict[str, Any]:
-    median, is_bound = median_step(rows)
-    steps = [row["early_stop_step"] for row in rows]
+    told = told_stop(rows)
+    median, is_bound = median_step(told) if told else (None, None)
+    steps = [row["early_stop_step"] for row in told]
     entry: dict[str, Any] = {
         "branch": branch,
         "level": level,
@@ -133,16 +162,16 @@ def _summary(
         "prunable_weights": rows[0]["prunable_weights"],
         "replicates": len(rows),
     }
-    for name in ("test_accuracy", "early_stop_test_accuracy"):
-        values = [row[name] for row in rows]
-        entry[f"{name}_mean"] = mean(values)
-        entry[f"{name}_min"] = min(values)
-        entry[f"{name}_max"] = max(values)
+    for name in (metric.test, metric.early_stop):
+        values = [row[name] for row in rows if row[name] is not None]
+        entry[f"{name}_mean"] = mean(values) if values else None
+        entry[f"{name}_min"] = min(values, default=None)
+        entry[f"{name}_max"] = max(values, default=None)
     entry["early_stop_step_median"] = median
-    entry["early_stop_step_min"] = min(steps)
-    entry["early_stop_step_max"] = max(steps)
+    entry["early_stop_step_min"] = min(steps, default=None)
+    entry["early_stop_step_max"] = max(steps, default=None)
     entry["early_stop_censored"] = sum(
-        bool(row["early_stop_censored"]) for row in rows
-    )
+        bool(row["early_stop_censored"]) for row in told
+    ) if told else None
     entry["early_stop_is_bound"] = is_bound
     return entry

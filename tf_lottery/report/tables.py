@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_lottery.metric import ACCURACY, Metric
 from tf_lottery.report.costs import cost_lines
 from tf_lottery.report.findings import finding
 from tf_lottery.report.summary import (
@@ -14,19 +15,23 @@ from tf_lottery.report.summary import (
 __all__ = ["finding", "summarize", "text_table"]
 
 
-def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def text_table(
+    rows: Sequence[Mapping[str, Any]], metric: Metric = ACCURACY
+) -> str:
     """Returns the results as aligned plain text, one line per level.
 
     Columns: level, weights kept in percent and as a count, test accuracy in
-    percent (mean, and min-max where there is more than one replicate), the
-    median step of minimum validation loss (">=": only a lower bound), and
-    the mean test accuracy of each control, blank where it was not run.
+    percent, or another metric (mean, and min-max where there is more than one
+    replicate), the median step of minimum validation loss (">=": only a lower
+    bound), where one is known, and the mean test accuracy of each control,
+    blank where it was not run.
     Notes below the table name the levels that some replicate has not
     finished. Up to 100 columns wide with two controls. A second table says
     what each ticket cost, where the rows do, see `cost_lines`.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
+        metric: What the networks are judged by.
 
     Returns:
         Lines joined by newlines, without one at the end.
@@ -37,12 +42,15 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     if not rows:
         return "Nothing finished yet."
-    entries = {(e["branch"], e["level"]): e for e in summarize(rows)}
+    entries = {(e["branch"], e["level"]): e for e in summarize(rows, metric)}
     controls = sorted({branch for branch, _ in entries} - {"main"})
     levels = sorted({level for _, level in entries})
+    stops = any(e["early_stop_step_median"] is not None
+                for e in entries.values())
     table = [[
-        "level", "weights %", "kept weights", "test accuracy %",
-        "early stop step", *controls,
+        "level", "weights %", "kept weights",
+        f"test {metric.words}{' %' if metric.percent else ''}",
+        *(["early stop step"] if stops else []), *controls,
     ]]
     for level in levels:
         present = [
@@ -55,9 +63,10 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
             str(level),
             density_percent(present[0]["density"]),
             f"{present[0]['kept_weights']:,}",
-            _accuracy(main) if main else "",
-            _early_stop(main) if main else "",
-            *(_control(entries.get((name, level))) for name in controls),
+            _value(main, metric) if main else "",
+            *([_early_stop(main) if main else ""] if stops else []),
+            *(_control(entries.get((name, level)), metric)
+              for name in controls),
         ])
     lines = _align(table)
     lines.insert(1, "-" * max(map(len, lines)))
@@ -69,21 +78,29 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
     ])
 
 
-def _accuracy(entry: Mapping[str, Any]) -> str:
-    text = f"{100 * entry['test_accuracy_mean']:.2f}"
+def _value(entry: Mapping[str, Any], metric: Metric) -> str:
+    middle, low, high = (
+        f"{metric.shown(entry[f'{metric.test}_{name}']):.2f}"
+        for name in ("mean", "min", "max")
+    )
     if entry["replicates"] == 1:
-        return text
-    low, high = entry["test_accuracy_min"], entry["test_accuracy_max"]
-    return f"{text} ({100 * low:.2f}-{100 * high:.2f})"
+        return middle
+    # Beside a minus the sign would be one too many.
+    to = " to " if low.startswith("-") else "-"
+    return f"{middle} ({low}{to}{high})"
 
 
 def _early_stop(entry: Mapping[str, Any]) -> str:
+    if entry["early_stop_step_median"] is None:
+        return ""
     sign = ">= " if entry["early_stop_is_bound"] else ""
     return f"{sign}{entry['early_stop_step_median']:,.0f}"
 
 
-def _control(entry: Mapping[str, Any] | None) -> str:
-    return f"{100 * entry['test_accuracy_mean']:.2f}" if entry else ""
+def _control(entry: Mapping[str, Any] | None, metric: Metric) -> str:
+    if entry is None:
+        return ""
+    return f"{metric.shown(entry[f'{metric.test}_mean']):.2f}"
 
 
 def _align(table: list[list[str]]) -> list[str]:
