@@ -22,6 +22,7 @@ _PUBLIC = {
     "PruningRates": "tf_lottery.masks",
     "ScoredModel": "tf_lottery.search",
     "Step": "tf_lottery.step",
+    "Task": "tf_lottery.task",
     "Ticket": "tf_lottery.tickets",
     "Trainer": "tf_lottery.train",
     "TrainingSettings": "tf_lottery.train",

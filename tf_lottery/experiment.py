@@ -8,7 +8,6 @@ from typing import Any
 
 from tf_lottery import analysis
 from tf_lottery import assembly
-from tf_lottery import data
 from tf_lottery import export
 from tf_lottery import lines
 from tf_lottery import models
@@ -34,8 +33,11 @@ from tf_lottery.pruners import get_pruner
 from tf_lottery.record import Record
 from tf_lottery.results import Results
 from tf_lottery.results import load_results
+from tf_lottery.task import Task
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import SharedDirectory
+from tf_lottery.work import DataWork
+from tf_lottery.work import TaskWork
 
 
 class Experiment:
@@ -45,6 +47,8 @@ class Experiment:
         config: what to run.
         progress: where to report.
         stop_signals: as `train.stop_signals`; how a training is stopped.
+        task: of the user's own, in place of the configuration's data, network
+            and training.
 
     Raises:
         ValueError, TypeError: an unknown name, a model that cannot be
@@ -53,41 +57,42 @@ class Experiment:
     """
 
     def __init__(
-        self, config: Config, progress: Any, stop_signals=train.stop_signals
+        self,
+        config: Config,
+        progress: Any,
+        stop_signals=train.stop_signals,
+        *,
+        task: Task | None = None,
     ):
-        asked = config.levels
+        # A worker makes its own of it.
+        self._asked, asked = config, config.levels
         config, source = provenance.load_source(config.resolved())
-        self.config = config
+        self._task = task
         self._progress = progress
         self._stop_signals = stop_signals
         parallel.check_parallel(config.parallel)
         check_tensorboard(config.tensorboard)
-        models.check_model(config.model)
-        models.check_init(config.init)
-        train.check_optimizer(config.optimizer)
         analysis.check_controls(config.branches, config.criterion)
         self._exported = parse_levels("export", config.export, config.levels)
         start = provenance.load_start(config)
         paths.check_folder(config.output_dir)
-        self._strategy = train.make_strategy(config.strategy)
-        self._workers = train.Workers(self._strategy)
-        self.info = self._workers.chief_first(
-            functools.partial(
-                data.describe,
-                config.dataset,
-                data_dir=config.data_dir,
-                validation_size=config.validation_size,
-            )
-        )
-        with self._strategy.scope(), models.clean_names():
-            dense = assembly.build_replicate(config, self.info, 0, "init")
+        work: Any = DataWork(config) if task is None else TaskWork(config, task)
+        self._work = work
+        self.config = config = work.config
+        self._workers = work.workers
+        if config.verdict_margin is not None:
+            work.metric.check_margin(config.verdict_margin, "verdict_margin")
+        with work.strategy.scope(), models.clean_names():
+            dense = work.build(0, "init")
             model = mask_model(dense, exclude=config.exclude)
             if config.method == "perturbed":
                 search.EpsilonBall(model)
         search.check_dtypes(model)
         pruner = get_pruner(config.criterion)
         search.check_choice(model, pruner, config.structure)
-        self.identity = provenance.identify(config, dense, start, source)
+        self.identity = provenance.identify(
+            work.values, dense, start, source
+        )
         self.run_dir = os.path.join(
             config.output_dir, run_name(self.identity)
         )
@@ -104,6 +109,7 @@ class Experiment:
             self._store,
             config.method,
             config.tensorboard,
+            metric=work.metric,
             finished=self._page.update,
         )
         self._start = start.rewind if start else None
@@ -112,7 +118,7 @@ class Experiment:
             config,
             get_mask(model),
             search.pruning_rates(model, **config.rates),
-            self.info.train_size,
+            work.train_size,
             sum(int(v.size) for v in get_state(model).values()),
             search.counts_of(model, source.ticket) if source else None,
         )
@@ -120,17 +126,16 @@ class Experiment:
             self.plan,
             model,
             self._start,
-            self.info,
+            work,
             self._store,
             self.record,
-            strategy=self._strategy,
             source=source,
             progress=progress,
             told=functools.partial(
-                provenance.provenance, self.identity, self.info
+                provenance.provenance, self.identity, work.facts
             ),
         )
-        self._notes = list(self.info.notes)
+        self._notes = list(work.notes)
         if source is not None:
             provenance.check_transferred(self._store, self.finished(), source)
             self._notes += provenance.source_notes(
@@ -171,12 +176,10 @@ class Experiment:
             among_others: another tells the results and counts the steps.
         """
         self._store.open(self.identity, fingerprint)
-        say, info = self._progress.line, self.info
+        say = self._progress.line
         say(
-            f"{info.source}: {info.train_size:,} training, "
-            f"{info.validation_size:,} validation, {info.test_size:,} test "
-            f"images. {self.config.model}: {self.plan.mask.size:,} prunable "
-            "weights."
+            f"{self._work.headline} {self.identity['model']}: "
+            f"{self.plan.mask.size:,} prunable weights."
         )
         for note in self._notes:
             say(note)
@@ -201,14 +204,14 @@ class Experiment:
         """Trains what is to do, at once or one after another."""
         if self._todo and self.config.parallel > 1:
             parallel.train_in_parallel(
-                functools.partial(Experiment, self.config),
+                functools.partial(Experiment, self._asked, task=self._task),
                 self,
                 self._todo,
                 self.config,
                 self._progress,
             )
         elif self._todo:
-            self._trainer.read_data()
+            self._trainer.prepare()
             # Until the data are read a signal ends all at once.
             with self._stop_signals() as self._trainer.stopping:
                 for key in self.plan.keys:
@@ -219,12 +222,12 @@ class Experiment:
         """Writes the report, and exports what was asked for."""
         self.record.write_results()
         self.record.write_events(self.plan.keys)
-        title = f"{self.config.model} on {self.config.dataset}"
+        title = f"{self.identity['model']} on {self.config.dataset}"
         told = load_results(self.run_dir).write_report(title)
         if self.config.connectivity:
             found = lines.connect_tickets(
                 self.plan,
-                lambda: self._trainer.images,
+                lambda: self._work.images,
                 self._store,
                 self.record,
                 self._progress.line,

@@ -291,7 +291,10 @@ class ForkTrainer:
         parent: str,
     ) -> None:
         told = provenance.provenance(
-            self._values, self._info, key.replicate, key.branch
+            self._values,
+            provenance.facts_of(self._info),
+            key.replicate,
+            key.branch,
         )
         ticket = Ticket.of(
             self._model, rewind=start, config=told, metrics=metrics

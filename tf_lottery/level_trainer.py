@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tf_lottery import analysis
 from tf_lottery import assembly
-from tf_lottery import data
 from tf_lottery import provenance
 from tf_lottery import search
 from tf_lottery import seeds
-from tf_lottery import train
 from tf_lottery.layers import get_state
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
@@ -28,6 +25,8 @@ from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
 from tf_lottery.tickets import TicketSource
+from tf_lottery.work import DataWork
+from tf_lottery.work import TaskWork
 
 
 class LevelTrainer:
@@ -40,10 +39,9 @@ class LevelTrainer:
         model: masked, made under `strategy`.
         start: the state that every replicate starts from; each its own
             initialisation if None.
-        info: of the data.
+        work: what is trained on what.
         store: the run directory.
         record: what is finished of it.
-        strategy: where to train.
         source: of tickets that were found elsewhere.
         progress: where to report.
         told: `told(replicate, branch)` returns what tickets say of how they
@@ -59,11 +57,10 @@ class LevelTrainer:
         plan: Plan,
         model: keras.Model,
         start: Mapping[str, Any] | None,
-        info: data.DataInfo,
+        work: DataWork | TaskWork,
         store: RunDirectory,
         record: Record,
         *,
-        strategy: tf.distribute.Strategy,
         source: TicketSource | None = None,
         progress: Any,
         told: Callable[[int, str], dict[str, Any]],
@@ -73,54 +70,33 @@ class LevelTrainer:
         self.stopping: Callable[[], int] = lambda: 0
         self._model = model
         self._start = start
-        self.info = info
+        self._work = work
         self._store = store
         self._record = record
-        self._strategy = strategy
         self._source = source
         self._progress = progress
         self._provenance = told
-        self._build = functools.partial(
-            assembly.build_replicate, self.config, info
-        )
         self._seed = functools.partial(assembly.replicate_seed, self.config)
 
     @functools.cached_property
-    def _trainer(self) -> train.Trainer:
-        return assembly.make_trainer(
-            self.config,
-            self._model,
-            self.images,
-            strategy=self._strategy,
-            on_step=self._on_step,
-        )
+    def _trainer(self) -> Any:
+        return self._work.trainer(self._model, self._on_step)
 
     @functools.cached_property
-    def _scorer(self) -> train.Trainer:
-        return assembly.make_scorer(
-            self.plan,
-            self._model,
-            self.images,
-            strategy=self._strategy,
-            on_step=self._on_step,
-        )
-
-    @functools.cached_property
-    def images(self) -> data.ImageData:
-        """The data; read when they are first asked for."""
-        return assembly.load_images(self.config)
+    def _scorer(self) -> Any:
+        return self._work.scorer(self.plan, self._model, self._on_step)
 
     @functools.cached_property
     def _meter(self) -> analysis.CostMeter:
         return analysis.CostMeter(
-            self._model, self.info.input_shape, notice=self._progress.line
+            self._model, self._work.input_shape, notice=self._progress.line
         )
 
     @functools.cached_property
     def _guard(self) -> analysis.PathGuard:
         return analysis.PathGuard(self._model, self._progress.line)
 
-    def read_data(self) -> None:
+    def prepare(self) -> None:
         """Reads the data now, and not only when a key is trained."""
         # Whoever trains holds them.
         self._trainer  # noqa: B018
@@ -144,15 +120,16 @@ class LevelTrainer:
         costs = dict(
             self._columns(
                 ticket.mask,
-                steps=ticket.metrics["train_steps"],
+                examples=self._work.examples(ticket.metrics),
                 batch_size=self.config.batch_size,
                 changes=self._used.changes,
             ),
             effective_density=self._guard.effective_density(ticket.mask),
         )
-        row = make_row(key, ticket, self._used.seconds, costs)
+        metric = self._work.metric
+        row = make_row(key, ticket, self._used.seconds, costs, metric)
         digest = self._record.save(key, ticket, self._used.rows, row)
-        self._progress.line(tell_row(row, ticket.metrics))
+        self._progress.line(tell_row(row, ticket.metrics, metric))
         return digest
 
     def _search(self, key: Key) -> Iterator[Ticket]:
@@ -163,11 +140,13 @@ class LevelTrainer:
             set_mask(self._model, self.plan.mask)
             set_state(
                 self._model,
-                self._start or get_state(self._build(key.replicate, "init")),
+                self._start
+                or get_state(self._work.build(key.replicate, "init")),
             )
         else:
             made_from = self._store.load(parent)
-            provenance.check_source(made_from, self.info)
+            source = self._work.facts["source"]
+            provenance.check_source(made_from, source)
         train_it = functools.partial(self._train, key.replicate, MAIN)
         how: dict[str, Any] = dict(
             seed=self._seed(key.replicate),
@@ -196,9 +175,7 @@ class LevelTrainer:
 
     def _scored_by(self, replicate: int) -> dict[str, Any]:
         """The examples and the loss of criteria that look at some."""
-        return assembly.scored_by(
-            self.config, self.images, self._trainer.loss, self._seed(replicate)
-        )
+        return self._work.scored_by(self._trainer, self._seed(replicate))
 
     def _control(self, key: Key) -> Ticket:
         """Trains a control; but for reorder, in its ticket's data order."""
@@ -209,7 +186,7 @@ class LevelTrainer:
             key,
             self._store.load(Key(key.replicate, MAIN, key.level)),
             self._store.load(Key(key.replicate, MAIN, 0)),
-            functools.partial(self._build, key.replicate),
+            functools.partial(self._work.build, key.replicate),
             functools.partial(self._scored_by, key.replicate),
             seed=seed,
         )
@@ -257,7 +234,7 @@ class LevelTrainer:
             notice=self._progress.line,
             parent=self._record.parent_digest(self._key),
             seed=how["seed"],
-            replicas=self._strategy.num_replicas_in_sync,
+            replicas=self._work.strategy.num_replicas_in_sync,
         )
         return self._used(
             model,

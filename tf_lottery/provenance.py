@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -22,19 +23,19 @@ from tf_lottery.tickets import read_source
 
 
 def identify(
-    config: Config,
+    values: Mapping[str, Any],
     dense: keras.Model,
     start: Ticket | None,
     source: TicketSource | None = None,
 ) -> dict[str, Any]:
     """Returns what identifies an experiment: the values of config.json.
 
-    A ticket to start from counts by its content, and a model of the user's own
-    by its layers with their options: one with other layers is another
+    A ticket to start from counts by its content, and a network of the user's
+    own by its layers with their options: one with other layers is another
     experiment. The code inside a layer's class is not looked at.
 
     Args:
-        config: resolved.
+        values: of the work; without "model" it is the network's own name.
         dense: the network.
         start: the ticket of `initial_weights`.
         source: the tickets of `ticket`.
@@ -44,31 +45,27 @@ def identify(
         inputs["initial_weights"] = start.digest()
     if source is not None:
         inputs["ticket"] = source.digest
-    if ":" in config.model:
-        text = dense.to_json()
-        inputs["model"] = hashlib.sha256(text.encode()).hexdigest()
-    values = config.to_json()
+    if ":" in values.get("model", ":"):
+        inputs["model"] = hashlib.sha256(_layers(dense).encode()).hexdigest()
+    values = {"model": dense.name, **values}
     return {**values, "inputs": inputs} if inputs else values
 
 
-def provenance(
-    values: dict[str, Any],
-    info: data.DataInfo,
-    replicate: int,
-    branch: str,
-) -> dict[str, Any]:
-    """Returns what a ticket says of how it was found.
+def _layers(model: keras.Model) -> str:
+    """What a network is made of; of a subclassed one its weights' shapes."""
+    try:
+        return model.to_json()
+    except NotImplementedError:
+        return str([(w.path, tuple(w.shape)) for w in model.weights])
+
+
+def facts_of(info: data.DataInfo) -> dict[str, Any]:
+    """Returns what tickets say of the data.
 
     Args:
-        values: of config.json.
         info: of the data.
-        replicate: of the training.
-        branch: of the training.
     """
     return {
-        **identity(values),
-        "replicate": replicate,
-        "branch": branch,
         "input_shape": list(info.input_shape),
         "input_scale": info.scale,
         "num_classes": info.num_classes,
@@ -76,21 +73,40 @@ def provenance(
     }
 
 
-def check_source(ticket: Ticket, info: data.DataInfo) -> None:
+def provenance(
+    values: dict[str, Any],
+    facts: Mapping[str, Any],
+    replicate: int,
+    branch: str,
+) -> dict[str, Any]:
+    """Returns what a ticket says of how it was found.
+
+    Args:
+        values: of config.json.
+        facts: of the data; `facts_of`.
+        replicate: of the training.
+        branch: of the training.
+    """
+    return {
+        **identity(values), "replicate": replicate, "branch": branch, **facts
+    }
+
+
+def check_source(ticket: Ticket, source: str) -> None:
     """Checks that a ticket is of the data that are here now.
 
     Args:
         ticket: of a level that is to be gone on from.
-        info: of the data.
+        source: of the data, with their version.
 
     Raises:
         ValueError: another version of the data set is installed.
     """
-    source = ticket.config.get("source")
-    if source != info.source:
+    before = ticket.config.get("source")
+    if before != source:
         raise ValueError(
             "`dataset` must be the one that the run began with. Received: "
-            f"{info.source}, but the levels there are of {source}. Prepare "
+            f"{source}, but the levels there are of {before}. Prepare "
             "that version, or choose another output_dir."
         )
 

@@ -197,7 +197,12 @@ def make_row(
         metric: what the networks are judged by.
     """
     mask = ticket.mask
-    row = dict.fromkeys(report.columns(metric))
+    row: dict[str, Any] = {
+        name: None
+        for name in report.columns(metric)
+        # These follow from other rows, and are added to all at once.
+        if name not in analysis.SEARCH_COLUMNS
+    }
     row |= {
         "replicate": key.replicate,
         "branch": key.branch,

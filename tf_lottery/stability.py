@@ -129,7 +129,7 @@ class Instability:
         with strategy.scope(), models.clean_names():
             dense = assembly.build_replicate(config, info, 0, "init")
             self._model = mask_model(dense)
-        values = provenance.identify(config, dense, start)
+        values = provenance.identify(config.to_json(), dense, start)
         self._values = {**values, "method": "instability"}
         self.run_dir = os.path.join(config.output_dir, run_name(self._values))
         self._store = RunDirectory(self.run_dir, progress.line)

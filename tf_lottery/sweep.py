@@ -19,6 +19,7 @@ from tf_lottery.stability import InstabilityResults
 from tf_lottery.stability import instability
 from tf_lottery.results import Results
 from tf_lottery.step import Step
+from tf_lottery.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,7 @@ class PerturbationResults:
 def run(
     config: Config | None = None,
     *,
+    task: Task | None = None,
     progress: report.Progress | None = None,
     **changes: Any,
 ) -> Results | PerturbationResults | InstabilityResults:
@@ -59,6 +61,8 @@ def run(
 
     Args:
         config: what to run; the defaults if none.
+        task: of your own, with a network and a training function, in place of
+            the configuration's data, network and training.
         progress: where to report; the terminal by default.
         **changes: fields of `Config` to set, for example `levels=5`.
 
@@ -78,7 +82,7 @@ def run(
         [50200, 40260]
     """
     config = dataclasses.replace(config or Config(), **changes)
-    if config.instability_steps is not None:
+    if task is None and config.instability_steps is not None:
         return instability(config, progress=progress)
     follows = train.read_task(config.strategy).number > 0
     if progress is None:
@@ -87,15 +91,15 @@ def run(
             log_file=None if follows else config.log_file,
         )
     choice = None
-    if config.rewind is None:
+    if task is None and config.rewind is None:
         choice = find_rewind(config)
         if choice is None:
             return Results([], "")
         config = dataclasses.replace(config, rewind=Step(choice["chosen"]))
     with progress, train.lost_workers(config.strategy):
-        if len(config.epsilon or ()) > 1:
+        if task is None and len(config.epsilon or ()) > 1:
             return _sweep(config, progress)
-        experiment = Experiment(config, progress)
+        experiment = Experiment(config, progress, task=task)
         if config.plan:
             return experiment.tell_plan()
         if choice and experiment.writes:

@@ -265,10 +265,20 @@ def test_what_cannot_be_counted_is_refused(model, text):
     said = []
     mask = {"anything": np.ones(3, bool)}
     columns = CostMeter(model, shape, said.append).columns(
-        mask, steps=5, batch_size=4
+        mask, examples=20, batch_size=4
     )
     assert columns == {**dict.fromkeys(COST_COLUMNS), "train_examples": 20}
     assert len(said) == 1 and "\n" not in said[0]
+
+
+def test_of_a_training_whose_examples_are_not_known_inference_is_priced():
+    model = tfl.mask_model(build("lenet_300_100", (28, 28, 1)))
+    mask = tfl.get_mask(model)
+    assert CostMeter(model).columns(mask, examples=None) == {
+        **dict.fromkeys(COST_COLUMNS),
+        "inference_flops": 532_400,
+        "inference_effective_flops": 532_400,
+    }
 
 
 def test_a_model_that_fails_is_refused_in_one_line():
@@ -291,7 +301,7 @@ def test_training_costs_three_forward_passes():
     model = tfl.mask_model(build("lenet_300_100", (28, 28, 1)))
     mask = {path: np.arange(m.size) % 2 == 0
             for path, m in tfl.get_mask(model).items()}
-    assert CostMeter(model).columns(mask, steps=100, batch_size=60) == {
+    assert CostMeter(model).columns(mask, examples=6000, batch_size=60) == {
         "train_examples": 6000,
         "train_flops": 3 * 532_400 * 6000,
         "train_effective_flops": 3 * 266_200 * 6000,

@@ -168,27 +168,29 @@ class CostMeter:
         self,
         mask: Mapping[str, np.ndarray],
         *,
-        steps: int,
-        batch_size: int,
+        examples: int | None,
+        batch_size: int = 1,
         changes: Sequence[tuple[int, Mapping[str, int]]] = (),
     ) -> dict[str, int | None]:
         """Returns the `COST_COLUMNS` of one training.
 
         Args:
             mask: that it was trained with.
-            steps: optimizer steps that it was really trained for.
+            examples: that it really took, a multiple of the batch size; None
+                where that is not known.
             batch_size: examples per step.
             changes: `(step, {path: kept})` from the step on that training
                 started from, where the mask changed on the way.
         """
-        examples = steps * batch_size
         flops: list[int | None] = [None] * 4
         if self._kernels is not None:
             inference = _cost(self._kernels, mask)
+            flops[2:] = dataclasses.astuple(inference)
+        if self._kernels is not None and examples is not None:
             training = training_flops(inference, examples)
             if changes:
                 stops = [step for step, _ in changes[1:]]
-                stops.append(changes[0][0] + steps)
+                stops.append(changes[0][0] + examples // batch_size)
                 parts = [
                     training_flops(
                         _cost_of_counts(self._kernels, kept),
@@ -198,8 +200,5 @@ class CostMeter:
                 ]
                 spent = sum(part.effective for part in parts)
                 training = Cost(training.dense, spent)
-            flops = [
-                *dataclasses.astuple(training),
-                *dataclasses.astuple(inference),
-            ]
+            flops[:2] = dataclasses.astuple(training)
         return dict(zip(COST_COLUMNS, [examples, *flops]))

@@ -14,6 +14,7 @@ from tf_lottery.models.registry import build_model
 from tf_lottery.models.registry import check_model
 from tf_lottery.models.registry import register
 from tf_lottery.models.scope import clean_names
+from tf_lottery.models.scope import seeded
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -26,4 +27,5 @@ __all__ = [
     "clean_names",
     "gives_probabilities",
     "register",
+    "seeded",
 ]

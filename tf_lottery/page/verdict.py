@@ -228,8 +228,8 @@ def _forest(
         name,
         figure,
         f"Mean of {what} at the level of the verdict,"
-        f"{f' in {unit},' if unit else ''} with one-sided 95 % bounds where there are some: {told}. The dashed "
-        f"line is the margin.",
+        f"{f' in {unit},' if unit else ''} with one-sided 95 % bounds where "
+        f"there are some: {told}. The dashed line is the margin.",
     )
 
 

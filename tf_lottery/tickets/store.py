@@ -185,7 +185,7 @@ class RunDirectory:
         Args:
             key: which.
             ticket: its ticket.
-            evaluations: dataclass instances, the rows of metrics.csv.
+            evaluations: rows of metrics.csv, dicts or dataclass instances.
             row: its row of results.csv.
             parent: digest of the ticket that it was made from.
 
@@ -206,7 +206,10 @@ class RunDirectory:
         for inner in (folder, os.path.join(folder, "ticket")):
             _sweep(inner)
         ticket.save(os.path.join(folder, "ticket"))
-        metrics = _csv([dataclasses.asdict(e) for e in evaluations])
+        metrics = _csv([
+            dict(e) if isinstance(e, Mapping) else dataclasses.asdict(e)
+            for e in evaluations
+        ])
         replace_file(os.path.join(folder, "metrics.csv"), metrics)
         files = {
             name: file_digest(os.path.join(folder, name))
@@ -373,7 +376,10 @@ def _files(folder: str) -> list[str]:
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    # A training function may evaluate nothing, or not all at every step.
+    names = dict.fromkeys(name for row in rows for name in row)
+    names = {"step": None, "split": None, **names}
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

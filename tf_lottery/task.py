@@ -1,0 +1,246 @@
+"""A training problem of the user's own: any network, any training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tf_lottery.layers import apply_masks
+from tf_lottery.layers import get_mask
+from tf_lottery.metric import Metric
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What networks are trained for, and by which function, for `run`.
+
+    `tf_lottery.run(config, task=task)` gives it all that the built-in tasks
+    have: iterative and other pruning, rewinding, controls, replicates, a run
+    directory that an interrupted search goes on from, verdict, report,
+    tickets, export. The fields of `Config` that are about data, the network
+    and its training are the task's to decide, and must be left alone.
+
+    Args:
+        name: of the task, in the run directory's name and in titles.
+        build: `build(seed) -> keras.Model`, a dense, built network whose
+            initial weights are a function of the seed, an int in [0, 2**32).
+        train: `train(model, *, level, seed, start_step) -> metrics`, as of
+            `find_tickets`: trains the masked model in place, from
+            `start_step` of its schedule to the end, by a new optimizer. With
+            `Config(rewind="2it")` it is also passed `at_rewind_step=(2,
+            callback)` at level 0, and must call `callback()` after 2 steps.
+            Layers multiply by their masks, so the gradients of pruned weights
+            are 0 in any loop; what an optimizer does to them all the same,
+            such as weight decay, is undone after the training.
+            It returns a dict: the metric of the test set, after training, as
+            `metric.test` ("test_reward"), which must be there; if known
+            `metric.column("val")`, `metric.column("train")`, "test_loss",
+            "val_loss", "train_examples" (for the costs), others as it likes;
+            and if it likes "evaluations", dicts with "step", "split"
+            ("validation", "test", ...) and numbers by name, for metrics.csv
+            and learning curves. If those of "validation" have "loss", early
+            stopping is the step where it is least, provided that there is one
+            of "test" at this step.
+        metric: what networks are judged by.
+        train_steps: of a whole training, in the task's own unit of a step: an
+            optimizer step, an epoch. `rewind` counts in it.
+        settings: plain JSON values of everything else that the result hangs
+            on: sizes, rates, versions of data. With `name`, `metric` and
+            `train_steps` they identify a run: other settings are another run.
+
+    Raises:
+        TypeError, ValueError: an argument that is none of these.
+
+    Example:
+        >>> def build(seed):
+        ...     start = keras.initializers.GlorotUniform(seed)
+        ...     return keras.Sequential([keras.Input((4,)),
+        ...         keras.layers.Dense(8, kernel_initializer=start)])
+        >>> def train(model, *, level, seed, start_step):
+        ...     return {"test_score": 1.0 - level / 10}
+        >>> task = Task("toy", build, train, Metric("score"), train_steps=10)
+        >>> from tf_lottery import run
+        >>> results = run(task=task, levels=2, output_dir=folder, quiet=True)
+        >>> [row["test_score"] for row in results.rows]
+        [1.0, 0.9, 0.8]
+    """
+
+    name: str
+    build: Callable[[int], keras.Model]
+    train: Callable[..., Mapping[str, Any] | None]
+    metric: Metric
+    train_steps: int
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(
+                "`name` must be a text. Received: "
+                f"name={self.name!r}. Call the task something."
+            )
+        for argument in ("build", "train"):
+            if not callable(getattr(self, argument)):
+                raise TypeError(
+                    f"`{argument}` must be a function. Received: {argument}="
+                    f"{getattr(self, argument)!r}. See tf_lottery.Task."
+                )
+        if not isinstance(self.metric, Metric):
+            raise TypeError(
+                "`metric` must be a tf_lottery.Metric. Received: metric="
+                f"{self.metric!r}. Write for example Metric('reward')."
+            )
+        steps = self.train_steps
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(
+                "`train_steps` must be an integer from 1 on. Received: "
+                f"train_steps={steps!r}. It is the length of a training."
+            )
+        try:
+            json.dumps(dict(self.settings), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "`settings` must be plain JSON values by name. Received: "
+                f"settings={self.settings!r} ({error}). Leave out objects."
+            ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what identifies it, as plain JSON values."""
+        return {
+            "name": self.name,
+            "train_steps": self.train_steps,
+            "settings": dict(self.settings),
+        }
+
+
+class TaskTrainer:
+    """Calls the training function of a task, and checks what it returns.
+
+    Args:
+        task: whose function is called.
+        on_step: called after a training, with the last step and no
+            evaluations.
+
+    Attributes:
+        rows: evaluations of the last training.
+        seconds: that it took.
+        changes: of the mask: none.
+    """
+
+    changes: Sequence[Any] = ()
+
+    def __init__(self, task: Task, on_step: Callable[[int, Any], None]):
+        self._task = task
+        self._on_step = on_step
+        self.rows: list[dict[str, Any]] = []
+        self.seconds = 0.0
+
+    def __call__(
+        self,
+        model: keras.Model,
+        *,
+        level: int,
+        seed: int,
+        start_step: int,
+        at_rewind_step: tuple[int, Callable[[], None]] | None = None,
+        **others: Any,
+    ) -> dict[str, Any]:
+        """Trains a model, and returns its metrics for a row of results.csv.
+
+        Args:
+            model: masked.
+            level: pruning level.
+            seed: of the training.
+            start_step: of the training.
+            at_rewind_step: as in `find_tickets`.
+            **others: what the built-in training is passed beside these; it
+                is cut off and resumed level by level here.
+
+        Raises:
+            RuntimeError: the function returned something else than it must,
+                or changed the mask.
+        """
+        task, before = self._task, get_mask(model)
+        started = time.monotonic()
+        how: dict[str, Any] = {}
+        if at_rewind_step is not None:
+            how["at_rewind_step"] = at_rewind_step
+        returned = task.train(
+            model, level=level, seed=seed, start_step=start_step, **how
+        )
+        self.seconds = time.monotonic() - started
+        found = dict(returned or {})
+        self._check(found, level)
+        apply_masks(model)
+        if get_mask(model) != before:
+            raise RuntimeError(
+                "`train` must leave the mask as it is. Received: another one "
+                f"after the training of level {level}. The search prunes."
+            )
+        self.rows = self._evaluations(found.pop("evaluations", ()), level)
+        self._on_step(task.train_steps, ())
+        steps = found.pop("train_steps", task.train_steps - start_step)
+        return {"train_steps": int(steps), **found, **self._early_stop()}
+
+    def _check(self, found: Mapping[str, Any], level: int) -> None:
+        name = self._task.metric.test
+        try:
+            value = float(found[name])
+        except (KeyError, TypeError, ValueError):
+            raise RuntimeError(
+                f"`train` must return a dict with a number {name!r}. "
+                f"Received: {dict(found)!r} at level {level}. It is the "
+                "metric of the task, on the test set after training."
+            ) from None
+        if value != value:
+            raise RuntimeError(
+                f"`train` must return a number {name!r}. Received: NaN at "
+                f"level {level}. Training has diverged; finished levels are "
+                "kept."
+            )
+
+    def _evaluations(self, rows: Any, level: int) -> list[dict[str, Any]]:
+        try:
+            return [
+                {
+                    "step": int(row["step"]),
+                    "split": str(row["split"]),
+                    **{
+                        name: float(value)
+                        for name, value in row.items()
+                        if name not in ("step", "split")
+                    },
+                }
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RuntimeError(
+                "`evaluations` must be dicts with a step, a split, and "
+                f"numbers by name. Received: {rows!r:.200} at level {level} "
+                f"({error!r}). See tf_lottery.Task."
+            ) from error
+
+    def _early_stop(self) -> dict[str, Any]:
+        """The step of least validation loss, if losses were told."""
+        metric = self._task.metric
+        rows = [
+            row
+            for row in self.rows
+            if row["split"] == "validation" and "loss" in row
+        ]
+        if not rows:
+            return {}
+        best = min(rows, key=lambda row: row["loss"])
+        for row in self.rows:
+            if (row["split"], row["step"]) == ("test", best["step"]):
+                if metric.name in row:
+                    return {
+                        "early_stop_step": best["step"],
+                        metric.early_stop: row[metric.name],
+                        "early_stop_censored": best is rows[-1],
+                    }
+        return {}

@@ -1,0 +1,229 @@
+"""What an experiment trains: networks on data, or a task of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_lottery import assembly
+from tf_lottery import data
+from tf_lottery import models
+from tf_lottery import provenance
+from tf_lottery import seeds
+from tf_lottery import train
+from tf_lottery.config import Config
+from tf_lottery.metric import ACCURACY
+from tf_lottery.plan import Plan
+from tf_lottery.pruners import get_pruner
+from tf_lottery.step import Step
+from tf_lottery.task import Task
+from tf_lottery.task import TaskTrainer
+
+# Fields of a configuration that are not a task's to decide.
+_BESIDE_TASK = frozenset((
+    "method", "criterion", "target_sparsity", "scope", "levels", "prune_rate",
+    "conv_prune_rate", "output_prune_rate", "exclude", "collapse", "rewind",
+    "retrain", "initial_weights", "replicates", "replicate", "seed",
+    "branches", "branch_levels", "parallel", "ray_address", "output_dir",
+    "verdict_density", "verdict_margin", "export", "tensorboard", "report",
+    "plan", "quiet", "log_file", "debug",
+))
+_KEPT = {*_BESIDE_TASK, "format", "dataset", "train_steps"}
+_TASK_METHODS = ("imp", "one_shot", "at_init", "dense")
+
+
+class DataWork:
+    """A network of the registry, trained on data by the built-in loop.
+
+    Args:
+        config: resolved.
+
+    Attributes:
+        config: the same.
+        metric: what networks are judged by.
+        strategy: where they are trained.
+        workers: of the strategy.
+        notes: what the user must be told, in lines.
+        train_size: number of training examples.
+        values: of config.json, but for what `provenance.identify` adds.
+        facts: what tickets say of the data.
+        input_shape: of one example.
+
+    Raises:
+        ValueError, TypeError: an unknown name, or data that are not there.
+    """
+
+    def __init__(self, config: Config):
+        models.check_model(config.model)
+        models.check_init(config.init)
+        train.check_optimizer(config.optimizer)
+        self.config = config
+        self.metric = ACCURACY
+        self.strategy = train.make_strategy(config.strategy)
+        self.workers = train.Workers(self.strategy)
+        self.info = info = self.workers.chief_first(
+            functools.partial(
+                data.describe,
+                config.dataset,
+                data_dir=config.data_dir,
+                validation_size=config.validation_size,
+            )
+        )
+        self.notes = list(info.notes)
+        self.train_size = info.train_size
+        self.values = config.to_json()
+        self.facts = provenance.facts_of(info)
+        self.input_shape = info.input_shape
+
+    @property
+    def headline(self) -> str:
+        """What is trained on, in a sentence."""
+        return (
+            f"{self.info.source}: {self.info.train_size:,} training, "
+            f"{self.info.validation_size:,} validation, "
+            f"{self.info.test_size:,} test images."
+        )
+
+    def build(self, replicate: int, purpose: str) -> keras.Model:
+        """Returns the dense network; see `assembly.build_replicate`."""
+        return assembly.build_replicate(
+            self.config, self.info, replicate, purpose
+        )
+
+    @functools.cached_property
+    def images(self) -> data.ImageData:
+        """The data; read when they are first asked for."""
+        return assembly.load_images(self.config)
+
+    def trainer(self, model: keras.Model, on_step: Callable) -> train.Trainer:
+        """Returns what trains a masked model; it reads the data."""
+        return assembly.make_trainer(
+            self.config,
+            model,
+            self.images,
+            strategy=self.strategy,
+            on_step=on_step,
+        )
+
+    def scorer(
+        self, plan: Plan, model: keras.Model, on_step: Callable
+    ) -> train.Trainer:
+        """Returns what trains the scores of a model's weights."""
+        return assembly.make_scorer(
+            plan, model, self.images, strategy=self.strategy, on_step=on_step
+        )
+
+    def scored_by(self, trainer: train.Trainer, seed: int) -> dict[str, Any]:
+        """Returns examples and loss for criteria; see `assembly.scored_by`."""
+        return assembly.scored_by(
+            self.config, self.images, trainer.loss, seed
+        )
+
+    def examples(self, metrics: dict[str, Any]) -> int:
+        """Returns the training examples that a training took."""
+        return metrics["train_steps"] * self.config.batch_size
+
+
+class TaskWork:
+    """A task of the user's own; the same attributes as `DataWork`.
+
+    Args:
+        config: resolved.
+        task: the user's.
+
+    Raises:
+        ValueError: a field of the configuration that the task decides, or a
+            method that needs to see its data or its loop.
+    """
+
+    def __init__(self, config: Config, task: Task):
+        _check_fields(config)
+        if config.method not in _TASK_METHODS:
+            raise ValueError(
+                f"`method` must be one of {', '.join(_TASK_METHODS)} for a "
+                f"task. Received: method={config.method}. The others reach "
+                "into the training, which is the task's own."
+            )
+        # No data are known by which a criterion could choose.
+        get_pruner(config.criterion, ["initial"])
+        if config.rewind is None:
+            raise ValueError(
+                "`rewind` must be a step for a task. Received: rewind=auto. "
+                "What is stable is looked for in the built-in training alone."
+            )
+        self.task = task
+        # One example is one step is one epoch.
+        self.config = dataclasses.replace(
+            config,
+            dataset=task.name,
+            train_steps=Step(task.train_steps),
+            batch_size=1,
+        )
+        self.metric = task.metric
+        # The loop is the user's, and so is what it is distributed over.
+        self.strategy = tf.distribute.get_strategy()
+        self.workers = train.Workers(self.strategy)
+        self.notes: list[str] = []
+        self.train_size = 1
+        known = self.config.to_json()
+        self.values = {
+            name: known[name] for name in known if name in _KEPT
+        }
+        self.values |= {"task": task.to_json(), "metric": task.metric.to_json()}
+        self.facts = {"source": task.name}
+        self.input_shape = None
+
+    @property
+    def headline(self) -> str:
+        """What is trained, in a sentence."""
+        steps = self.task.train_steps
+        return f"{self.task.name}: {steps:,} steps a training."
+
+    def build(self, replicate: int, purpose: str) -> keras.Model:
+        """Returns the dense network with weights of a purpose's own."""
+        seed = seeds.derive(
+            assembly.replicate_seed(self.config, replicate), purpose
+        )
+        with models.clean_names(), models.seeded(seed):
+            model = self.task.build(seed)
+        if not isinstance(model, keras.Model) or not model.built:
+            raise TypeError(
+                "`build` must return a built keras.Model. Received: "
+                f"{model!r:.200}. Give it an Input, or call build() on it."
+            )
+        return model
+
+    def trainer(self, model: keras.Model, on_step: Callable) -> TaskTrainer:
+        """Returns what trains a masked model."""
+        return TaskTrainer(self.task, on_step)
+
+    def scorer(self, plan: Plan, model: keras.Model, on_step: Callable) -> Any:
+        """Raises RuntimeError: no method of a task trains scores."""
+        raise RuntimeError("scores are not trained for a task")
+
+    def scored_by(self, trainer: TaskTrainer, seed: int) -> dict[str, Any]:
+        """Returns what criteria are given of the data: nothing."""
+        return {}
+
+    def examples(self, metrics: dict[str, Any]) -> int | None:
+        """Returns the training examples of a training, if it told them."""
+        return metrics.get("train_examples")
+
+
+def _check_fields(config: Config) -> None:
+    """Raises ValueError for a field that is the task's to decide."""
+    plain = Config()
+    # Derived rates are filled in by now.
+    for field in dataclasses.fields(config):
+        value, default = (getattr(c, field.name) for c in (config, plain))
+        if field.name not in _BESIDE_TASK and value != default:
+            raise ValueError(
+                f"`{field.name}` must be left out for a task, which decides "
+                f"it. Received: {field.name}={value}. Say it in the task's "
+                "functions and its `settings`."
+            )
