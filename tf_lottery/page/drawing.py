@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.report.layout import solve_layout
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -94,9 +96,7 @@ def figure_files(
     """
     import matplotlib
 
-    # A layout shifts a little each time it is solved: solve it once.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    solve_layout(figure)
     files = {}
     options: Any = {
         "svg.hashsalt": name, "svg.fonttype": "none", "pdf.fonttype": 42,

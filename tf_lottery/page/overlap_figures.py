@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tf_lottery.page.mask_pairs import ALL
 from tf_lottery.page.mask_pairs import Group
 from tf_lottery.report import weights_axis
+from tf_lottery.report.layout import solve_layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,9 +83,7 @@ def overlap_figure(groups: Sequence[Group]) -> Figure:
     for axes in panels[len(places) :]:
         axes.set_visible(False)
     _legend(figure, panels[0], groups)
-    figure.draw_without_rendering()
-    # Solved once, or two saves of one figure would differ.
-    figure.set_layout_engine("none")
+    solve_layout(figure)
     return figure
 
 
@@ -133,8 +132,7 @@ def overlap_matrix(labels: Sequence[str], groups: Sequence[Group]) -> Figure:
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("Jaccard index (by chance)", fontsize=_FONT_SIZE)
     bar.ax.tick_params(labelsize=_SMALL)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    solve_layout(figure)
     return figure
 
 

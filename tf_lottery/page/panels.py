@@ -11,6 +11,7 @@ from tf_lottery.page.series import Value
 from tf_lottery.page.series import kernel_name
 from tf_lottery.page.series import over_replicates
 from tf_lottery.report import weights_axis
+from tf_lottery.report.layout import solve_layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -208,7 +209,4 @@ def finish(figure: Drawing, panels: Sequence[Axes]) -> None:
             loc="outside lower center", fontsize=SMALL, ncols=columns,
             handlelength=2.6, columnspacing=1.2,
         )
-    # The layout shifts a little each time it is solved: solve it once, or
-    # two saves of one figure would differ.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    solve_layout(figure)

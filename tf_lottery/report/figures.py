@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
 from tf_lottery.metric import ACCURACY, Metric
+from tf_lottery.report.layout import solve_layout
 from tf_lottery.report.summary import (
     branch_order,
     density_percent,
@@ -116,10 +117,7 @@ def accuracy_figure(
         else:
             _step_axis(axes, stopped)
     _legend(figure, drawn[0], entries, panels)
-    # The layout shifts a little each time it is solved: solve it once, or
-    # two saves of one figure would differ.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    solve_layout(figure)
     return figure
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
+from tf_lottery.report.layout import solve_layout
 from tf_lottery.theory import Point
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def subset_sum_figure(points: Sequence[Point], *, title: str) -> Figure:
     panels[0].set_ylabel("candidates n", fontsize=_FONT_SIZE)
     panels[0].yaxis.get_major_locator().set_params(integer=True)
     _legend(figure, points, styles)
-    # Solved once, or two saves of one figure would differ.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    solve_layout(figure)
     return figure
 
 
