@@ -80,7 +80,13 @@ def core():
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """A finished run without a report; not to be changed."""
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory, core):
     """A finished run with its report; not to be changed."""
     folder = make_run(tmp_path_factory.mktemp("runs") / "run")

@@ -20,8 +20,8 @@ from tf_lottery.page.verdict import ruling, verdict
 
 
 @pytest.fixture(scope="module")
-def run(finished):
-    return read_run(str(finished))
+def run(plain):
+    return read_run(str(plain))
 
 
 def column(table, name):

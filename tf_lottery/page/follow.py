@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tf_lottery import paths
 from tf_lottery.atomic import replace_file
 from tf_lottery.page import html
+from tf_lottery.page.drawn import is_current
 from tf_lottery.page.writing import write
 from tf_lottery.tickets.reading import one_line
 
@@ -74,12 +75,16 @@ class Follower:
         self._spent += self._last
 
     def finish(self) -> str:
-        """Writes the page of a run that has ended.
+        """Writes the page of a run that has ended, if it is not there yet.
 
         Returns:
             The line that says where it is.
         """
-        path = self._write(under_way=False) if self._writes else None
+        path = None
+        if self._writes and is_current(self._run_dir):
+            path = os.path.join(self._run_dir, "report", "index.html")
+        elif self._writes:
+            path = self._write(under_way=False)
         return f"Report:  {path or 'none'}"
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ from tf_lottery.page import verdict
 from tf_lottery.page.connectivity import connectivity
 from tf_lottery.page.drawing import FORMS
 from tf_lottery.page.drawing import figure_files
+from tf_lottery.page.drawn import mark
 from tf_lottery.page.html import Page
 from tf_lottery.page.html import render
 from tf_lottery.page.reading import read_runs
@@ -79,6 +80,8 @@ def write(
     read = [run for run in runs if isinstance(run, Run)]
     given = [os.fspath(r) for r in runs if not isinstance(r, Run)]
     problems = list(notices)
+    # Before anything is read: what changes meanwhile is drawn next time.
+    drawn_from = _mark(given) if len(runs) == 1 and not under_way else ""
     if given or not read:
         more, odd = read_runs(given)
         read += more
@@ -135,8 +138,19 @@ def write(
             path = os.path.join(target, f"{table.name}.csv")
             write_table(table.columns, table.rows, path)
     path = os.path.join(target, "index.html")
-    replace_file(path, render(page, files).encode("utf-8"))
+    text = render(page, files)
+    if not page.notices and not any(isinstance(p, str) for _, p in shown):
+        # What is damaged now may be mended, and look the same from here.
+        text += drawn_from
+    replace_file(path, text.encode("utf-8"))
     return path
+
+
+def _mark(folders: Sequence[str]) -> str:
+    try:
+        return "".join(map(mark, folders))
+    except OSError:
+        return ""
 
 
 def _made(
