@@ -88,6 +88,17 @@ def pages(monkeypatch):
     monkeypatch.setattr("tf_lottery.page.Follower", follow.Follower)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk():
+    """Spares runs in this process the wait at each of their many files.
+
+    No test outlives a loss of power; that files wait is tested of `atomic`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_numbers(request):
     """Draws the same for a test, whichever ran before it."""
