@@ -1,0 +1,158 @@
+"""The compiled block of an agent: some steps, and an update from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_lottery.layers import masked_kernels
+from tf_lottery.layers import raw_kernels
+from tf_lottery.rl.returns import n_step_returns
+from tf_lottery.rl.settings import AgentSettings
+from tf_lottery.train.optimizers import OptimizerSnapshot
+
+
+class Learner:
+    """Acts by a network's policy, and improves it.
+
+    Pruned weights are exactly 0 when a training starts, and gradients are
+    masked, so they stay 0 and the optimizer's slots of them neutral: the
+    forward pass needs no product with the masks.
+
+    Args:
+        model: as of `actor_critic`, masked or not.
+        settings: of the agent.
+
+    Raises:
+        ValueError: a model without the two outputs.
+    """
+
+    def __init__(self, model: keras.Model, settings: AgentSettings):
+        shapes = model.output_shape
+        if not isinstance(shapes, list | tuple) or len(model.outputs) != 2:
+            raise ValueError(
+                "`model` must have two outputs, the logits of the actions and"
+                f" the value. Received: outputs of {shapes}. See actor_critic."
+            )
+        self.model = model
+        self._settings = settings
+        self._weights = model.trainable_variables
+        by_weight = {
+            id(raw): mask for raw, mask in masked_kernels(model).values()
+        }
+        self._masks = [by_weight.get(id(w)) for w in self._weights]
+        clip = settings.clip_norm or None
+        rate = settings.learning_rate
+        if settings.optimizer == "adam":
+            self._optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+        else:
+            # Rewards over 100 make small gradients, which Keras' epsilon,
+            # added inside of the square root, would hide.
+            self._optimizer = keras.optimizers.RMSprop(
+                rate, rho=0.99, epsilon=1e-10, global_clipnorm=clip
+            )
+        self._optimizer.build(self._weights)
+        self._fresh = OptimizerSnapshot(self._optimizer)
+        self._key = tf.Variable(0, dtype=tf.int32, trainable=False)
+        self._draw = tf.Variable(0, dtype=tf.int32, trainable=False)
+        self._block = tf.function(self._play_and_learn)
+
+    def start(self, seed: int, games: Any) -> None:
+        """Starts a training: a new optimizer, and draws by the seed.
+
+        Args:
+            seed: in `[0, 2**31)`.
+            games: under way, with the `observation` that they are at, and
+                `step(actions)`, as of `Games`.
+        """
+        self._fresh.restore()
+        self._key.assign(seed)
+        self._draw.assign(0)
+        self._games = games
+        self._observation = tf.constant(games.observation)
+
+    def block(self) -> float:
+        """Plays one block and learns from it; returns the loss."""
+        self._problem: BaseException | None = None
+        try:
+            self._observation, loss = self._block(self._observation)
+        except tf.errors.OpError:
+            # TensorFlow's own would be a traceback as a text.
+            if self._problem is not None:
+                raise self._problem from None
+            raise
+        return float(loss)
+
+    def _step(self, actions):
+        try:
+            return self._games.step(actions)
+        except BaseException as problem:
+            self._problem = problem
+            raise
+
+    # One call for a block: its overhead is as long as the rest of acting.
+    def _play_and_learn(self, observation):
+        seen, rows = [observation], []
+        for _ in range(self._settings.block_steps):
+            actions = self._act(seen[-1])
+            after, *row = tf.numpy_function(
+                self._step,
+                [actions],
+                [tf.float32, tf.float32, tf.bool, tf.bool, tf.bool],
+            )
+            seen.append(tf.ensure_shape(after, observation.shape))
+            rows.append([actions, *(tf.ensure_shape(x, [len(observation)])
+                                    for x in row)])
+        block = [tf.stack(column) for column in zip(*rows)]
+        return seen[-1], self._learn(tf.stack(seen), *block)
+
+    def _act(self, observation):
+        """`(envs,)` int64, drawn by the policy."""
+        with raw_kernels():
+            logits, _ = self.model(observation, training=False)
+        seed = tf.stack([self._key, self._draw])
+        self._draw.assign_add(1)
+        return tf.squeeze(tf.random.stateless_categorical(logits, 1, seed), 1)
+
+    def _learn(self, observations, actions, rewards, terminated, truncated,
+               played):
+        """One update; arrays of a block as in `n_step_returns`.
+
+        `observations` has one row more than there are steps; `played` is
+        False where a step only started a new game.
+        """
+        settings = self._settings
+        steps, envs = rewards.shape
+        weight = tf.cast(played, tf.float32)
+        weight /= tf.maximum(tf.reduce_sum(weight), 1.0)
+        flat = tf.reshape(observations, [(steps + 1) * envs, -1])
+        with tf.GradientTape() as tape:
+            with raw_kernels():
+                logits, values = self.model(flat, training=True)
+            values = tf.reshape(values, [steps + 1, envs])
+            logits = tf.reshape(logits, [steps + 1, envs, -1])[:-1]
+            returns = n_step_returns(
+                rewards * settings.reward_scale, terminated, truncated,
+                tf.stop_gradient(values), settings.discount,
+            )
+            error = tf.stop_gradient(returns) - values[:-1]
+            log_policy = tf.nn.log_softmax(logits)
+            log_taken = tf.gather(log_policy, actions, batch_dims=2)
+            entropy = -tf.reduce_sum(tf.exp(log_policy) * log_policy, -1)
+            loss = tf.reduce_sum(
+                weight * (
+                    -log_taken * tf.stop_gradient(error)
+                    + settings.value_cost * tf.square(error)
+                    - settings.entropy_cost * entropy
+                )
+            )
+        gradients = tape.gradient(loss, self._weights)
+        # Before they are clipped: a pruned weight has no part in the norm.
+        gradients = [
+            g if mask is None else g * tf.cast(mask.value, g.dtype)
+            for g, mask in zip(gradients, self._masks)
+        ]
+        self._optimizer.apply(gradients, self._weights)
+        return loss
