@@ -56,6 +56,7 @@ ROOMS = (
     "stability",
     "sweep",
     "transfers",
+    "rl",
     "cli",
 )
 WITHOUT_TENSORFLOW = (
@@ -178,7 +179,7 @@ def test_binaries_are_two_line_callers_of_the_commands():
     files = sorted((ROOT / "binaries").glob("*.py"))
     names = [
         "export_ticket.py", "report.py", "reproduce.py", "subset_sum.py",
-        "train_ticket.py", "transfer.py",
+        "train_agent.py", "train_ticket.py", "transfer.py",
     ]
     assert [f.name for f in files] == names
     for file in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,10 @@ def open_environments(name: str, envs: int) -> Any:
             "package. Run pip install 'tf_lottery[rl]'."
         ) from None
     try:
-        made = gymnasium.make_vec(name, num_envs=envs)
+        with warnings.catch_warnings():
+            # It is an error below: which is the latest may change.
+            warnings.filterwarnings("ignore", ".*Using the latest version")
+            made = gymnasium.make_vec(name, num_envs=envs)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         if isinstance(error, gymnasium.error.DependencyNotInstalled):
             raise ImportError(
@@ -66,6 +70,12 @@ def _check(made: Any, name: str) -> None:
     from gymnasium import spaces
     from gymnasium.vector import AutoresetMode
 
+    known = made.spec.id
+    if known != name.rpartition(":")[2]:
+        raise ValueError(
+            "`environment` must be named with its version. Received: "
+            f"environment={name!r}. Write {known}."
+        )
     actions, seen = made.single_action_space, made.single_observation_space
     if not isinstance(actions, spaces.Discrete):
         raise ValueError(

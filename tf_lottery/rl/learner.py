@@ -106,7 +106,7 @@ class Learner:
             rows.append([actions, *(tf.ensure_shape(x, [len(observation)])
                                     for x in row)])
         block = [tf.stack(column) for column in zip(*rows)]
-        return seen[-1], self._learn(tf.stack(seen), *block)
+        return seen[-1], self.learn(tf.stack(seen), *block)
 
     def _act(self, observation):
         """`(envs,)` int64, drawn by the policy."""
@@ -116,7 +116,7 @@ class Learner:
         self._draw.assign_add(1)
         return tf.squeeze(tf.random.stateless_categorical(logits, 1, seed), 1)
 
-    def _learn(self, observations, actions, rewards, terminated, truncated,
+    def learn(self, observations, actions, rewards, terminated, truncated,
                played):
         """One update; arrays of a block as in `n_step_returns`.
 

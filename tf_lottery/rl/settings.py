@@ -16,7 +16,7 @@ _COUNTS = {
     "epochs": (1, 10**6),
     "games": (1, 10**9),
     "last": (1, 10**9),
-    "block_steps": (1, 1000),
+    "block_steps": (1, 256),
 }
 
 
@@ -46,7 +46,7 @@ class AgentSettings:
     )
     envs: int = flag(32, "Copies of the environment, played at once.")
     epochs: int = flag(20, "Length of a training; the unit of --rewind.")
-    games: int = flag(160, "Games (episodes) that end in an epoch.")
+    games: int = flag(100, "Games (episodes) that end in an epoch.")
     last: int = flag(
         100, "Games whose mean reward is the agent's: the last ones."
     )

@@ -1,0 +1,2 @@
+from tf_lottery.cli.train_agent import main
+raise SystemExit(main())
