@@ -71,6 +71,7 @@ def test_wheel_names_the_console_commands(wheel):
     points = configparser.ConfigParser()
     points.read(file)
     assert dict(points["console_scripts"]) == {
+        "tf-lottery-agent": "tf_lottery.cli.train_agent:main",
         "tf-lottery-export": "tf_lottery.cli.export_ticket:main",
         "tf-lottery-report": "tf_lottery.cli.report:main",
         "tf-lottery-reproduce": "tf_lottery.cli.reproduce:main",

@@ -161,7 +161,7 @@ def _default_text(value) -> str:
     if value is None or value == ():
         return "none"
     if isinstance(value, (list, tuple)):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return str(value) if isinstance(value, (str, Step)) else f"{value:g}"
 
 

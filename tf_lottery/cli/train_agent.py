@@ -73,7 +73,8 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
             )
             for name in names
         }
-        print(describe(os.path.basename(argv[0]), __doc__ or "", entries))
+        program = os.path.basename(argv[0])
+        print(describe(program, (__doc__ or "").strip(), entries))
         return 0
     settings = AgentSettings(
         **{f.name: given.pop(f.name) for f in of_agent if f.name in given}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 from typing import Any
 
 import keras
@@ -49,9 +48,6 @@ def task(
         >>> task("CartPole-v1", epochs=10, games=100).train_steps
         10
     """
-    # Only here: it loads nothing else.
-    make = importlib.import_module("tf_lottery.task").Task
-
     if settings is None:
         settings = AgentSettings(environment=environment, **values)
     with contextlib.closing(
@@ -63,7 +59,9 @@ def task(
             settings.hidden,
         )
         solved = opened.spec.reward_threshold if opened.spec else None
-    return make(
+    from tf_lottery.task import Task
+
+    return Task(
         name=settings.environment.rpartition(":")[2],
         build=network,
         train=A2C(settings),
