@@ -56,7 +56,8 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     from tf_lottery.rl.settings import AgentSettings
 
     of_agent = dataclasses.fields(AgentSettings)
-    fields = {f.name: f for f in (*of_agent, *dataclasses.fields(Config))}
+    # The agent's optimizer is not that of images.
+    fields = {f.name: f for f in (*dataclasses.fields(Config), *of_agent)}
     names = [*(f.name for f in of_agent), *_EXPERIMENT]
     given = parse(
         argv,

@@ -39,6 +39,7 @@ class A2C:
         settings: `AgentSettings`, or the arguments of one.
 
     Example:
+        >>> from tf_lottery.rl import actor_critic
         >>> train = A2C(epochs=1, games=2, last=2, envs=2, hidden=(4,))
         >>> metrics = train(actor_critic(4, 2, (4,)), level=0, seed=0)
         >>> metrics["train_steps"], metrics["episodes"] >= 2

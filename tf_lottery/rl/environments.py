@@ -31,8 +31,7 @@ def open_environments(name: str, envs: int) -> Any:
             step that ends a game.
 
     Example:
-        >>> with contextlib.closing(open_environments("CartPole-v1", 2)) as e:
-        ...     e.observation_space.shape
+        >>> open_environments("CartPole-v1", 2).observation_space.shape
         (2, 4)
     """
     try:
