@@ -129,14 +129,24 @@ def test_find_tickets_of_agents():
             assert not ticket.trained[path][~mask].any()
 
 
-def test_start_step_is_within_the_training():
-    with pytest.raises(ValueError, match="`start_step` must be between 0 and"):
-        A2C(**HOW)(network(), level=0, seed=0, start_step=3)
+@pytest.mark.parametrize("step", [-1, 2, 3])
+def test_start_step_is_before_the_end(step):
+    with pytest.raises(ValueError, match="`start_step` must be from 0 to 1"):
+        A2C(**HOW)(network(), level=0, seed=0, start_step=step)
 
 
-def test_a_network_for_another_environment_is_refused():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: actor_critic(6, 2, (4,)),
+        lambda: actor_critic(4, 3, (4,)),
+        lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]),
+        keras.Model,
+    ],
+)
+def test_a_network_for_another_environment_is_refused(make):
     with pytest.raises(ValueError, match=r"Use actor_critic\(4, 2\)"):
-        A2C(**HOW)(network(size=6, actions=3), level=0, seed=0)
+        A2C(**HOW)(make(), level=0, seed=0)
 
 
 def test_an_environments_own_error_comes_through(script):

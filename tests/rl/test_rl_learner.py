@@ -148,9 +148,3 @@ def test_the_gradient_is_clipped(clip):
     )
     norm = math.sqrt(squares / 0.01)
     assert norm == pytest.approx(1e-3, rel=1e-3) if clip else norm > 0.1
-
-
-def test_a_network_of_one_output_is_refused():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match="`model` must have two outputs"):
-        Learner(model, AgentSettings())

@@ -89,11 +89,11 @@ class A2C:
                 and as `open_environments`.
         """
         settings = self.settings
-        if not 0 <= start_step <= settings.epochs:
+        if not 0 <= start_step < settings.epochs:
             raise ValueError(
-                f"`start_step` must be between 0 and the {settings.epochs} "
-                f"epochs of training. Received: start_step={start_step}. "
-                "Train for more epochs."
+                f"`start_step` must be from 0 to {settings.epochs - 1}, before"
+                f" the last epoch. Received: start_step={start_step}. Train "
+                "for more epochs."
             )
         with contextlib.closing(
             open_environments(settings.environment, settings.envs)
@@ -142,7 +142,9 @@ def _check_model(model: keras.Model, environments: Any) -> None:
     size = environments.single_observation_space.shape[0]
     actions = int(environments.single_action_space.n)
     wanted = [(None, size), (None, actions), (None, 1)]
-    shapes = [tuple(t.shape) for t in (*model.inputs, *model.outputs)]
+    # A subclassed model has none.
+    ends = (*getattr(model, "inputs", ()), *getattr(model, "outputs", ()))
+    shapes = [tuple(end.shape) for end in ends]
     if shapes != wanted:
         raise ValueError(
             f"`model` must take {size} observations, and give the logits of "

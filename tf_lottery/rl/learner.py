@@ -24,18 +24,9 @@ class Learner:
     Args:
         model: as of `actor_critic`, masked or not.
         settings: of the agent.
-
-    Raises:
-        ValueError: a model without the two outputs.
     """
 
     def __init__(self, model: keras.Model, settings: AgentSettings):
-        shapes = model.output_shape
-        if not isinstance(shapes, list | tuple) or len(model.outputs) != 2:
-            raise ValueError(
-                "`model` must have two outputs, the logits of the actions and"
-                f" the value. Received: outputs of {shapes}. See actor_critic."
-            )
         self.model = model
         self._settings = settings
         self._weights = model.trainable_variables
@@ -103,8 +94,8 @@ class Learner:
                 [tf.float32, tf.float32, tf.bool, tf.bool, tf.bool],
             )
             seen.append(tf.ensure_shape(after, observation.shape))
-            rows.append([actions, *(tf.ensure_shape(x, [len(observation)])
-                                    for x in row)])
+            row = [tf.ensure_shape(x, actions.shape) for x in row]
+            rows.append([actions, *row])
         block = [tf.stack(column) for column in zip(*rows)]
         return seen[-1], self.learn(tf.stack(seen), *block)
 
@@ -114,14 +105,31 @@ class Learner:
             logits, _ = self.model(observation, training=False)
         seed = tf.stack([self._key, self._draw])
         self._draw.assign_add(1)
-        return tf.squeeze(tf.random.stateless_categorical(logits, 1, seed), 1)
+        return tf.random.stateless_categorical(logits, 1, seed)[:, 0]
 
-    def learn(self, observations, actions, rewards, terminated, truncated,
-               played):
-        """One update; arrays of a block as in `n_step_returns`.
+    def learn(
+        self,
+        observations: tf.Tensor,
+        actions: tf.Tensor,
+        rewards: tf.Tensor,
+        terminated: tf.Tensor,
+        truncated: tf.Tensor,
+        played: tf.Tensor,
+    ) -> tf.Tensor:
+        """Takes one optimizer step, from a block of steps.
 
-        `observations` has one row more than there are steps; `played` is
-        False where a step only started a new game.
+        Args:
+            observations: `(steps + 1, envs, size)` float32, before each step
+                and after the last.
+            actions: `(steps, envs)` int64, from 0.
+            rewards: `(steps, envs)` float32, not scaled.
+            terminated: `(steps, envs)` bool.
+            truncated: `(steps, envs)` bool.
+            played: `(steps, envs)` bool, False where a step only started a
+                new game.
+
+        Returns:
+            The loss before the step.
         """
         settings = self._settings
         steps, envs = rewards.shape
