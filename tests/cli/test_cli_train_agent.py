@@ -70,7 +70,6 @@ def test_errors_are_one_line(agent, flag, message, tmp_path):
 
 
 def test_a_run_ends_with_its_verdict(agent, tmp_path):
-    pytest.importorskip("tf_lottery.task")
     done = agent(*FEW, f"--output_dir={tmp_path}")
     assert done.status == 0, done.err
     (folder,) = tmp_path.iterdir()

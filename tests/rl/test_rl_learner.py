@@ -135,6 +135,19 @@ def test_a_step_that_starts_a_game_teaches_nothing():
     assert not all(map(np.array_equal, before, other))
 
 
+def test_actions_are_drawn_by_the_policy_and_anew_at_every_step():
+    model = linear()
+    model.trainable_variables[1].assign([0.0, math.log(3)])
+    learner = Learner(model, AgentSettings())
+    learner.start(0, Start)
+    seen = np.zeros((4000, 2), np.float32)
+    one, other = (learner.act(seen).numpy() for _ in range(2))
+    # Five standard deviations of the mean of 4000 draws.
+    assert one.mean() == pytest.approx(0.75, abs=0.035)
+    assert other.mean() == pytest.approx(0.75, abs=0.035)
+    assert (one != other).mean() == pytest.approx(2 * 0.75 * 0.25, abs=0.04)
+
+
 @pytest.mark.parametrize("clip", [0.0, 1e-3])
 def test_the_gradient_is_clipped(clip):
     keras.utils.set_random_seed(0)

@@ -87,7 +87,7 @@ class Learner:
     def _play_and_learn(self, observation):
         seen, rows = [observation], []
         for _ in range(self._settings.block_steps):
-            actions = self._act(seen[-1])
+            actions = self.act(seen[-1])
             after, *row = tf.numpy_function(
                 self._step,
                 [actions],
@@ -99,8 +99,15 @@ class Learner:
         block = [tf.stack(column) for column in zip(*rows)]
         return seen[-1], self.learn(tf.stack(seen), *block)
 
-    def _act(self, observation):
-        """`(envs,)` int64, drawn by the policy."""
+    def act(self, observation: tf.Tensor) -> tf.Tensor:
+        """Returns actions, drawn by the policy, anew at every call.
+
+        Args:
+            observation: `(envs, size)` float32.
+
+        Returns:
+            `(envs,)` int64, from 0.
+        """
         with raw_kernels():
             logits, _ = self.model(observation, training=False)
         seed = tf.stack([self._key, self._draw])
