@@ -49,7 +49,7 @@ _PUBLIC = {
 }
 
 # Public modules: `tf_lottery.callbacks.GradualPruning`.
-_MODULES = ("callbacks", "export", "schedules", "theory")
+_MODULES = ("callbacks", "export", "rl", "schedules", "theory")
 
 __all__ = sorted([*_PUBLIC, *_MODULES])
 

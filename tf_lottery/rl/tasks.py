@@ -15,6 +15,7 @@ from tf_lottery.rl.a2c import A2C
 from tf_lottery.rl.environments import open_environments
 from tf_lottery.rl.network import actor_critic
 from tf_lottery.rl.settings import AgentSettings
+from tf_lottery.task import Task
 
 # Of the reward at which gymnasium calls an environment solved.
 _MARGIN = 0.05
@@ -25,7 +26,7 @@ def task(
     *,
     settings: AgentSettings | None = None,
     **values: Any,
-) -> Any:
+) -> Task:
     """Returns what `tfl.run` needs to find tickets of agents.
 
     The metric is the reward, whose margin is 5 % of the reward at which
@@ -59,8 +60,6 @@ def task(
             settings.hidden,
         )
         solved = opened.spec.reward_threshold if opened.spec else None
-    from tf_lottery.task import Task
-
     return Task(
         name=settings.environment.rpartition(":")[2],
         build=network,
