@@ -87,6 +87,7 @@ def test_metrics_of_scripted_games(script):
         # 9 steps of each copy until game 3 ends, 10 in blocks of 2; three of
         # them only start a game.
         "environment_steps": 2 * 7,
+        "train_examples": 2 * 7,
         "episodes": 6,
         "evaluations": [
             {"step": n, "split": "validation", "reward": reward}

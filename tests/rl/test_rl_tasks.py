@@ -56,6 +56,8 @@ def test_tickets_of_agents_are_run_and_reused(tmp_path):
     dense, ticket = found.rows
     assert (dense["train_steps"], ticket["train_steps"]) == (2, 1)
     assert ticket["density"] == pytest.approx(0.5, abs=0.02)
+    # CartPole gives at least 8 for any game, 1 a step.
+    assert dense["train_examples"] >= 8 * 8 and dense["train_flops"] > 0
     assert all(row["test_reward"] >= 8 for row in found.rows)
     again = tfl.run(task=rl.task(**HOW), **how)
     assert again.run_dir == found.run_dir and again.rows == found.rows

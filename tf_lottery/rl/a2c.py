@@ -80,8 +80,9 @@ class A2C:
 
         Returns:
             `test_reward`, the mean reward of the last games; `train_steps`,
-            the epochs trained; `environment_steps` and `episodes`, what was
-            played; and `evaluations`, the mean reward of each epoch's games.
+            the epochs trained; `episodes` and `environment_steps`, what was
+            played, the latter as `train_examples` too; and `evaluations`,
+            the mean reward of each epoch's games.
 
         Raises:
             RuntimeError: the loss is not finite.
@@ -133,6 +134,9 @@ class A2C:
             "test_reward": float(np.mean(rewards[-settings.last :])),
             "train_steps": len(evaluations),
             "environment_steps": games.steps,
+            # The costs count their three forward passes; the one of acting
+            # is not among them.
+            "train_examples": games.steps,
             "episodes": len(games.rewards),
             "evaluations": evaluations,
         }
