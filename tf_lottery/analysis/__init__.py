@@ -1,5 +1,8 @@
 """Is it a winning ticket, what it cost, and what tickets have in common."""
 
+from tf_lottery.analysis.area import Area
+from tf_lottery.analysis.area import SPARSE
+from tf_lottery.analysis.area import area_between
 from tf_lottery.analysis.comparison import Comparison
 from tf_lottery.analysis.comparison import advantages
 from tf_lottery.analysis.comparison import early_stop_ratios
@@ -62,6 +65,7 @@ from tf_lottery.analysis.verdict import judge
 
 __all__ = [
     "ALPHA",
+    "Area",
     "BIMODAL",
     "CONTROLS",
     "COST_COLUMNS",
@@ -88,6 +92,7 @@ __all__ = [
     "REWOUND",
     "SCORED",
     "SEARCH_COLUMNS",
+    "SPARSE",
     "STABLE_BELOW",
     "Signs",
     "Speed",
@@ -96,6 +101,7 @@ __all__ = [
     "VERDICT_COLUMNS",
     "Verdict",
     "advantages",
+    "area_between",
     "best_level",
     "bimodality",
     "check_controls",

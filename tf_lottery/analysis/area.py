@@ -1,0 +1,122 @@
+"""The area between the curves of tickets and of a control."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tf_lottery.analysis.paired import Paired
+from tf_lottery.analysis.paired import paired_differences
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
+
+#: Densities of sparse networks, for which the area is told.
+SPARSE = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Area:
+    """How much better tickets are than a control, over a range of densities.
+
+    Args:
+        control: name of its branch.
+        by_replicate: `{replicate: mean advantage}`, above 0 where the
+            tickets are better.
+        levels: that it is over.
+        densities: highest and lowest of these, fractions.
+    """
+
+    control: str
+    by_replicate: Mapping[int, float]
+    levels: tuple[int, ...]
+    densities: tuple[float, float]
+
+    @property
+    def paired(self) -> Paired:
+        """Mean over replicates, with its error."""
+        return paired_differences(list(self.by_replicate.values()))
+
+    @property
+    def above(self) -> int:
+        """In how many replicates the tickets' curve is above."""
+        return sum(value > 0 for value in self.by_replicate.values())
+
+
+def area_between(
+    rows: Iterable[Mapping[str, Any]],
+    control: str,
+    *,
+    metric: Metric = ACCURACY,
+    most_density: float = SPARSE,
+) -> Area | None:
+    """Returns the area between the curves of tickets and of a control.
+
+    A single level of a task with much noise, such as reinforcement learning,
+    says little. Of each replicate it is the mean of the advantage a of the
+    ticket over the control along the logarithm of the density d, by the
+    trapezoidal rule: `sum_i (a_i + a_i+1) / 2 log(d_i / d_i+1)` over
+    `log(d_1 / d_n)`, in the unit of the advantage.
+
+    Args:
+        rows: of results.csv.
+        control: name of a branch.
+        metric: what the networks are judged by.
+        most_density: levels with more weights are left out; a fraction.
+
+    Returns:
+        None where no replicate has two levels to go between. A replicate
+        counts if it has all of the levels that any has.
+
+    Example:
+        >>> rows = [
+        ...     {"replicate": 0, "branch": b, "level": n, "density": d,
+        ...      "test_accuracy": a}
+        ...     for n, d, t, c in [(1, 0.2, 0.5, 0.4), (2, 0.1, 0.5, 0.2)]
+        ...     for b, a in [("main", t), ("reinit", c)]]
+        >>> round(area_between(rows, "reinit").by_replicate[0], 3)
+        0.2
+    """
+    found: dict[str, dict[int, dict[int, Mapping[str, Any]]]] = {}
+    for row in rows:
+        if 0.0 < row["density"] <= most_density:
+            runs = found.setdefault(row["branch"], {})
+            runs.setdefault(row["replicate"], {})[row["level"]] = row
+    curves: dict[int, list[tuple[int, float, float]]] = {}
+    for replicate, tickets in found.get("main", {}).items():
+        others = found.get(control, {}).get(replicate, {})
+        curves[replicate] = [
+            (level, tickets[level]["density"], metric.advantage(
+                tickets[level][metric.test], others[level][metric.test]
+            ))
+            for level in sorted(set(tickets) & set(others))
+        ]
+    most = max(map(len, curves.values()), default=0)
+    if most < 2:
+        return None
+    curves = {k: c for k, c in sorted(curves.items()) if len(c) == most}
+    means = {
+        replicate: mean
+        for replicate, curve in curves.items()
+        if math.isfinite(mean := _mean_along(curve))
+    }
+    if not means:
+        return None
+    first = curves[next(iter(means))]
+    return Area(
+        control,
+        means,
+        tuple(level for level, _, _ in first),
+        (first[0][1], first[-1][1]),
+    )
+
+
+def _mean_along(curve: list[tuple[int, float, float]]) -> float:
+    x = -np.log([density for _, density, _ in curve])
+    y = np.array([advantage for _, _, advantage in curve])
+    if not x[-1] > x[0]:
+        return math.nan
+    return float(np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / (x[-1] - x[0]))
