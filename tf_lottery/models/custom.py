@@ -82,7 +82,7 @@ def find_function(name: str) -> Callable[..., Any]:
 
 
 def build(
-    name: str, input_shape: tuple[int, int, int], num_classes: int
+    name: str, input_shape: tuple[int, ...], num_classes: int
 ) -> keras.Model:
     """Calls a user's function and checks that its model fits the data.
 
@@ -91,7 +91,8 @@ def build(
 
     Args:
         name: as in `find_function`.
-        input_shape: `(height, width, channels)`, pixels.
+        input_shape: `(height, width, channels)`, pixels; or `(length,)`,
+            tokens, each of which is to have its logits.
         num_classes: width of the output, logits.
 
     Returns:
@@ -151,7 +152,7 @@ def build(
 def _arguments(
     name: str,
     function: Callable[..., Any],
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     named = {"input_shape": input_shape, "num_classes": num_classes}
@@ -182,7 +183,7 @@ def _arguments(
 def _check_fit(
     name: str,
     model: keras.Model,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
 ) -> None:
     inputs, outputs = _shapes(model, input_shape)
@@ -192,10 +193,18 @@ def _check_fit(
         have in (None, want)
         for have, want in zip(inputs[0][1:], input_shape, strict=True)
     )
-    if not fits or tuple(outputs[0][1:]) != (num_classes,):
+    text = len(input_shape) == 1
+    wanted = (*input_shape, num_classes) if text else (num_classes,)
+    given = tuple(outputs[0][1:])
+    if text and None in given[:1]:
+        # Of a model for sequences of any length.
+        given = (*input_shape, *given[1:])
+    if not fits or given != wanted:
+        noun = "tokens" if text else "images"
+        logits = f"{'x'.join(map(str, wanted))} logits"
         raise ValueError(
-            f"`model` must map images of shape {input_shape} to "
-            f"{num_classes} logits. Received: model={name!r}, which maps "
+            f"`model` must map {noun} of shape {input_shape} to "
+            f"{logits}. Received: model={name!r}, which maps "
             f"{_text(inputs)} to {_text(outputs)}. Change the function, or "
             "let it take (input_shape, num_classes)."
         )
@@ -221,7 +230,7 @@ def _check_fit(
 
 
 def _shapes(
-    model: keras.Model, input_shape: tuple[int, int, int]
+    model: keras.Model, input_shape: tuple[int, ...]
 ) -> tuple[list[tuple], list[tuple]]:
     if getattr(model, "inputs", None):
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from typing import Callable
+from typing import Any, Callable
 
 import keras
 
@@ -12,20 +12,24 @@ from tf_lottery.models import custom
 from tf_lottery.models import initial
 from tf_lottery.models import scope
 
-Builder = Callable[[tuple[int, int, int], int], keras.Model]
+Builder = Callable[[Any, int], keras.Model]
 
 MODELS: dict[str, Builder] = {}
+#: What each takes: "images" or "text".
+KINDS: dict[str, str] = {}
 
 # NumPy's seeds are the narrowest of those that are set.
 _SEED_LIMIT = 2**32
 
 
-def register(name: str) -> Callable[[Builder], Builder]:
+def register(name: str, kind: str = "images") -> Callable[[Builder], Builder]:
     """Returns a decorator that adds a builder to `MODELS`.
 
     Args:
         name: what users write, such as "lenet_300_100"; no colon, because a
             colon marks a user's own "package.module:function".
+        kind: what it takes, "images" or "text": tokens, of an input shape of
+            one dimension.
 
     Returns:
         A decorator that returns the builder unchanged.
@@ -45,6 +49,7 @@ def register(name: str) -> Callable[[Builder], Builder]:
                 f"name={name!r}. Choose another name."
             )
         MODELS[name] = builder
+        KINDS[name] = kind
         return builder
 
     return add
@@ -84,7 +89,7 @@ def check_model(name: str) -> None:
 
 def build_model(
     name: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     *,
     seed: int,
@@ -99,7 +104,8 @@ def build_model(
 
     Args:
         name: as in `check_model`.
-        input_shape: `(height, width, channels)`, pixels.
+        input_shape: `(height, width, channels)`, pixels; or `(length,)`,
+            tokens of a text.
         num_classes: width of the output, logits.
         seed: an integer in `[0, 2**32)`.
         init: name of a random Keras initialiser for every kernel, as in
@@ -111,8 +117,9 @@ def build_model(
     Raises:
         TypeError: `name` or `seed` has the wrong type, or a user's function
             returns no Keras model.
-        ValueError: an argument is unknown or out of range, the input is too
-            small for the model, or a user's model does not fit the data.
+        ValueError: an argument is unknown or out of range, the model is of
+            another kind of data, the input is too small for it, or a user's
+            model does not fit the data.
 
     Example:
         >>> model = build_model("lenet_300_100", (28, 28, 1), 10, seed=0)
@@ -132,6 +139,7 @@ def build_model(
             "one with `tf_lottery.seeds.derive`."
         )
     input_shape = tuple(int(side) for side in input_shape)
+    _check_kind(name, "text" if len(input_shape) == 1 else "images")
     with scope.clean_names(), scope.seeded(int(seed)):
         if ":" in name:
             model = custom.build(name, input_shape, int(num_classes))
@@ -140,3 +148,13 @@ def build_model(
         if init is not None:
             initial.redraw_kernels(model, init, seed=int(seed))
     return model
+
+
+def _check_kind(name: str, kind: str) -> None:
+    if KINDS.get(name, kind) != kind:
+        known = ", ".join(sorted(k for k in MODELS if KINDS[k] == kind))
+        raise ValueError(
+            f"`model` must be one of {kind} for a data set of {kind}. "
+            f"Received: model={name!r}, of {KINDS[name]}. Choose one of "
+            f"{known}, or another data set."
+        )
