@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_lottery import assembly
 from tf_lottery import data
+from tf_lottery import loading
 from tf_lottery import paths
 from tf_lottery import provenance
 from tf_lottery import report
@@ -304,14 +305,16 @@ class ForkTrainer:
             **ticket.metrics,
         }
         self._store.save(key, ticket, self._trainer.rows, row, parent)
-        self._progress.line(f"{key}: test {row['test_accuracy']:.2%}")
+        metric = self._info.metric
+        told = metric.text(row[metric.test])
+        self._progress.line(f"{key}: test {told}")
         if number := self._stopping():
             raise train.Stopped(number, self._at, saved=False)
 
     @functools.cached_property
-    def images(self) -> data.ImageData:
+    def images(self) -> data.DataSet:
         """The data; read when they are first asked for."""
-        return assembly.load_images(self.config)
+        return loading.load_data(self.config)
 
     @functools.cached_property
     def _trainer(self) -> train.Trainer:
@@ -328,8 +331,10 @@ class ForkTrainer:
         self._at = step
         for row in rows:
             if row.split == "validation":
+                metric = self._info.metric
                 self._progress.status(
-                    f"{self._name} step {step} val {row.accuracy:.1%}"
+                    f"{self._name} step {step} val "
+                    f"{metric.text(row.values[metric.name])}"
                 )
 
 

@@ -250,7 +250,9 @@ class LevelTrainer:
         self.last_step = step
         for row in rows:
             if row.split == "validation":
+                metric = self._work.metric
                 self._progress.status(
                     f"r{self._key.replicate} {self._key.branch} "
-                    f"L{self._key.level} step {step} val {row.accuracy:.1%}"
+                    f"L{self._key.level} step {step} val "
+                    f"{metric.text(row.values[metric.name])}"
                 )

@@ -122,7 +122,11 @@ def save(store, key, gains, convolution):
         "effective_density": 1.0,
     }
     evaluations = [
-        Evaluation(step, split, 0.1, accuracy - 0.1 * (step == 0))
+        Evaluation(
+            step,
+            split,
+            {"loss": 0.1, "accuracy": accuracy - 0.1 * (step == 0)},
+        )
         for step in (0, 20, 40) for split in ("validation", "test")
     ]
     parent = ""

@@ -29,7 +29,9 @@ CONFIG = {
     "exclude": ["x"], "init": None, "replicate": 1, "branch": "reinit",
 }
 EVALUATIONS = [
-    Evaluation(step, split, 1.0 / (step + 1), 0.001 * step)
+    Evaluation(
+        step, split, {"loss": 1.0 / (step + 1), "accuracy": 0.001 * step}
+    )
     for step in (4, 10) for split in ("validation", "test")
 ]
 

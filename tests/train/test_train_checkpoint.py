@@ -18,7 +18,7 @@ from tf_lottery.train import checkpoint as module
 from tf_lottery.train.checkpoint import Snapshot
 
 STEPS = 23
-ROWS = [train.Evaluation(0, "test", 0.1 + 0.2, 1.0)]
+ROWS = [train.Evaluation(0, "test", {"loss": 0.1 + 0.2, "accuracy": 1.0})]
 
 
 @pytest.fixture(scope="module")

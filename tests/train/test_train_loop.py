@@ -177,9 +177,13 @@ def test_steps_in_epochs(make_net, make_trainer):
 def rows(*losses, every=10):
     result = []
     for i, loss in enumerate(losses):
-        result.append(Evaluation(i * every, "validation", loss, 0.1 * i))
-        result.append(Evaluation(i * every, "test", -loss, 0.2 * i))
-    result.append(Evaluation(result[-1].step, "train", 0.0, 0.75))
+        for split, values in (
+            ("validation", (loss, 0.1 * i)), ("test", (-loss, 0.2 * i))
+        ):
+            named = dict(zip(("loss", "accuracy"), values))
+            result.append(Evaluation(i * every, split, named))
+    named = {"loss": 0.0, "accuracy": 0.75}
+    result.append(Evaluation(result[-1].step, "train", named))
     return result
 
 

@@ -17,9 +17,9 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.masks import Mask
-from tf_lottery.models import gives_probabilities
 from tf_lottery.tickets import Ticket
 from tf_lottery.train.evaluate import Evaluator
+from tf_lottery.train.losses import example_loss
 from tf_lottery.train.normalization import estimate_statistics
 
 #: Barriers below this are no more than SGD noise (the paper's 2 %).
@@ -123,10 +123,7 @@ class LineEvaluator:
         self._model = model
         self._evaluate = Evaluator(
             model,
-            loss
-            or keras.losses.SparseCategoricalCrossentropy(
-                from_logits=not gives_probabilities(model), reduction=None
-            ),
+            loss or example_loss(model),
             preprocess,
             batch_size=batch_size,
         )

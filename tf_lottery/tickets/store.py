@@ -185,7 +185,7 @@ class RunDirectory:
         Args:
             key: which.
             ticket: its ticket.
-            evaluations: rows of metrics.csv, dicts or dataclass instances.
+            evaluations: rows of metrics.csv, dicts or with `columns()`.
             row: its row of results.csv.
             parent: digest of the ticket that it was made from.
 
@@ -207,7 +207,7 @@ class RunDirectory:
             _sweep(inner)
         ticket.save(os.path.join(folder, "ticket"))
         metrics = _csv([
-            dict(e) if isinstance(e, Mapping) else dataclasses.asdict(e)
+            dict(e) if isinstance(e, Mapping) else e.columns()
             for e in evaluations
         ])
         replace_file(os.path.join(folder, "metrics.csv"), metrics)

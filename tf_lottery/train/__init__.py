@@ -4,8 +4,10 @@ from tf_lottery.train.checkpoint import Checkpoint
 from tf_lottery.train.checkpoint import NoSnapshot
 from tf_lottery.train.checkpoint import Snapshot
 from tf_lottery.train.evaluate import Evaluation
+from tf_lottery.train.evaluate import Measure
 from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.loop import Trainer
+from tf_lottery.train.losses import example_loss
 from tf_lottery.train.optimizers import OPTIMIZERS
 from tf_lottery.train.optimizers import check_optimizer
 from tf_lottery.train.optimizers import make_optimizer
@@ -23,6 +25,7 @@ __all__ = [
     "Checkpoint",
     "Evaluation",
     "Fork",
+    "Measure",
     "NoSnapshot",
     "OPTIMIZERS",
     "Snapshot",
@@ -32,6 +35,7 @@ __all__ = [
     "TrainingState",
     "Workers",
     "check_optimizer",
+    "example_loss",
     "lost_workers",
     "make_optimizer",
     "make_strategy",

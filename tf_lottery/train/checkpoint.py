@@ -8,7 +8,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -202,7 +202,7 @@ class Checkpoint:
             "training": self._training,
             "step": snapshot.step,
             "seconds": snapshot.seconds,
-            "rows": [dataclasses.astuple(row) for row in snapshot.rows],
+            "rows": [_plain(row) for row in snapshot.rows],
             "names": sorted(snapshot.arrays),
             "changes": snapshot.changes,
         }
@@ -234,8 +234,10 @@ class Checkpoint:
                     for i, name in enumerate(header["names"])
                 }
         rows = [
-            Evaluation(int(step), str(split), float(loss), float(accuracy))
-            for step, split, loss, accuracy in header["rows"]
+            Evaluation(
+                int(step), str(split), {k: float(v) for k, v in _named(values)}
+            )
+            for step, split, *values in header["rows"]
         ]
         snapshot = Snapshot(
             int(header["step"]),
@@ -245,3 +247,19 @@ class Checkpoint:
             [(int(step), dict(kept)) for step, kept in header["changes"]],
         )
         return snapshot, dict(header["training"])
+
+
+# Of images, whose files are older than other values: numbers without names.
+_IMAGES = ("loss", "accuracy")
+
+
+def _plain(row: Evaluation) -> list[Any]:
+    if tuple(row.values) == _IMAGES:
+        return [row.step, row.split, *row.values.values()]
+    return [row.step, row.split, dict(row.values)]
+
+
+def _named(values: list[Any]) -> Iterable[tuple[str, Any]]:
+    if len(values) == 1:
+        return values[0].items()
+    return zip(_IMAGES, values, strict=True)

@@ -12,18 +12,82 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import PERPLEXITY
+from tf_lottery.metric import Metric
 from tf_lottery.train import feed
+from tf_lottery.train.losses import mean_of_example
 from tf_lottery.train.normalization import estimate_statistics
+
+
+# What one forward pass may predict: an example of text has many labels.
+_PREDICTIONS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One row of metrics.csv: how the model does on a split at a step."""
+    """One row of metrics.csv: how the model does on a split at a step.
+
+    Args:
+        step: of the training.
+        split: such as "test".
+        values: what was measured, by name, the loss among them.
+    """
 
     step: int
     split: str
-    loss: float
-    accuracy: float
+    values: Mapping[str, float]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self.values["loss"]
+
+    def columns(self) -> dict[str, Any]:
+        """Returns the row as a dict by columns."""
+        return {"step": self.step, "split": self.split, **self.values}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What an evaluation tells, from mean loss and accuracy.
+
+    Of text the perplexity `exp(loss)` and, where `tokens_per_character` are
+    given, the bits per character `loss * tokens_per_character / log(2)`.
+
+    Args:
+        metric: what networks are judged by.
+        tokens_per_character: of text, in each split.
+
+    Example:
+        >>> found = Measure(PERPLEXITY, {"test": 0.5})("test", 1.386294, 0.25)
+        >>> {name: round(value, 4) for name, value in found.items()}
+        ... # doctest: +NORMALIZE_WHITESPACE
+        {'loss': 1.3863, 'perplexity': 4.0, 'bits_per_character': 1.0,
+         'accuracy': 0.25}
+    """
+
+    metric: Metric = ACCURACY
+    tokens_per_character: Mapping[str, float] | None = None
+
+    def __call__(
+        self, split: str, loss: float, accuracy: float
+    ) -> dict[str, float]:
+        """Returns the values of a row of metrics.csv.
+
+        Args:
+            split: that was evaluated.
+            loss: mean over the examples, in nats.
+            accuracy: fraction of the labels that were most likely.
+        """
+        values = {"loss": loss}
+        if self.metric == PERPLEXITY:
+            # Above, exp overflows; a loss that is not finite stays so.
+            values["perplexity"] = math.exp(min(loss, 700.0))
+        if self.tokens_per_character:
+            tokens = self.tokens_per_character[split]
+            values["bits_per_character"] = loss * tokens / math.log(2.0)
+        return {**values, "accuracy": accuracy}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +111,9 @@ class Evaluator:
         model: gives logits, or probabilities where the loss expects these.
         loss: `(labels, outputs) -> per-example losses`.
         preprocess: from stored examples to the model's inputs.
-        batch_size: examples per forward pass.
+        measure: what a row of metrics.csv tells.
+        batch_size: examples per forward pass; fewer where they have many
+            labels.
         jit: whether XLA compiles the loop.
     """
 
@@ -57,6 +123,7 @@ class Evaluator:
         loss: Callable,
         preprocess: Callable,
         *,
+        measure: Measure = Measure(),
         batch_size: int = 1000,
         jit: bool = False,
     ):
@@ -64,10 +131,11 @@ class Evaluator:
             outputs = tf.cast(model(preprocess(x), training=False), tf.float32)
             best = tf.argmax(outputs, -1, tf.int32)
             right = tf.equal(best, tf.cast(y, tf.int32))
+            right = mean_of_example(tf.cast(right, tf.float32))
             return tf.stack(
                 [
                     tf.reduce_sum(loss(y, outputs) * valid),
-                    tf.reduce_sum(tf.cast(right, tf.float32) * valid),
+                    tf.reduce_sum(right * valid),
                 ]
             )
 
@@ -81,6 +149,7 @@ class Evaluator:
 
         self._model = model
         self._preprocess = preprocess
+        self._measure = measure
         self._batch_size = batch_size
         self._evaluate = evaluate
         self._traced: dict[tuple, Callable] = {}
@@ -92,12 +161,13 @@ class Evaluator:
 
         Args:
             x: `(examples, ...)`.
-            y: `(examples,)` integer labels.
+            y: `(examples, ...)` integer labels.
             host: keep the data on the host, and send them to the device in
                 blocks, each while the one before is evaluated.
         """
         size = len(x)
-        batch = min(self._batch_size, size)
+        most = min(self._batch_size, max(1, _PREDICTIONS // y[0].size))
+        batch = min(most, size)
         count = -(-size // batch)
         if host:
             fit = feed.BLOCK_BYTES // (batch * x[0].nbytes)
@@ -135,6 +205,16 @@ class Evaluator:
         loss, right = total / staged.size
         return float(loss), float(right)
 
+    def row(self, step: int, split: str, staged: Staged) -> Evaluation:
+        """Evaluates the model on a split, for metrics.csv.
+
+        Args:
+            step: of the training.
+            split: its name.
+            staged: its data.
+        """
+        return Evaluation(step, split, self._measure(split, *self(staged)))
+
     def untrained(self, staged: Mapping[str, Staged]) -> list[Evaluation]:
         """Evaluates a network that is not trained, on every split.
 
@@ -149,7 +229,7 @@ class Evaluator:
         some = itertools.islice(batches, 10)
         estimate_statistics(self._model, map(self._preprocess, some))
         return [
-            Evaluation(0, split, *self(staged[split]))
+            self.row(0, split, staged[split])
             for split in ("validation", "test", "train")
         ]
 
@@ -162,7 +242,9 @@ class Evaluator:
         return self._traced[shapes](*group)
 
 
-def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
+def summarize(
+    rows: Sequence[Evaluation], metric: Metric = ACCURACY
+) -> dict[str, Any]:
     """Returns the results of one training under results.csv's column names.
 
     Early stopping is the step of the minimum validation loss, the first of
@@ -172,6 +254,7 @@ def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
     Args:
         rows: the evaluations of a training, the last of each split at the
             end.
+        metric: whose values are told beside the loss.
     """
     by_split: dict[str, list[Evaluation]] = {}
     for row in rows:
@@ -180,13 +263,13 @@ def summarize(rows: Sequence[Evaluation]) -> dict[str, Any]:
     best = min(validation, key=lambda row: row.loss)
     at_best = next(r for r in by_split["test"] if r.step == best.step)
     return {
-        "test_accuracy": by_split["test"][-1].accuracy,
+        metric.test: by_split["test"][-1].values[metric.name],
         "test_loss": by_split["test"][-1].loss,
-        "val_accuracy": validation[-1].accuracy,
+        metric.column("val"): validation[-1].values[metric.name],
         "val_loss": validation[-1].loss,
-        "train_accuracy": by_split["train"][-1].accuracy,
+        metric.column("train"): by_split["train"][-1].values[metric.name],
         "early_stop_step": best.step,
-        "early_stop_test_accuracy": at_best.accuracy,
+        metric.early_stop: at_best.values[metric.name],
         "early_stop_censored": best is validation[-1],
     }
 

@@ -15,16 +15,17 @@ from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
-from tf_lottery.models import gives_probabilities
 from tf_lottery.train.checkpoint import Checkpoint
 from tf_lottery.train.checkpoint import Snapshot
 from tf_lottery.train.evaluate import Evaluation
 from tf_lottery.train.evaluate import Evaluator
+from tf_lottery.train.evaluate import Measure
 from tf_lottery.train.evaluate import check_finite
 from tf_lottery.train.evaluate import summarize
 from tf_lottery.train.feed import DeviceFeed
 from tf_lottery.train.feed import HostFeed
 from tf_lottery.train.feed import on_host
+from tf_lottery.train.losses import example_loss
 from tf_lottery.train.optimizers import DECOUPLED
 from tf_lottery.train.optimizers import OptimizerSnapshot
 from tf_lottery.train.optimizers import make_optimizer
@@ -63,11 +64,13 @@ class Trainer:
     Args:
         model: a built model, created in the scope of `strategy`.
         splits: `{"train": (x, y), "validation": ..., "test": ...}`; `x` as
-            stored (for example uint8 images), `y` integer labels.
+            stored (for example uint8 images), `y` integer labels, one or,
+            of a sequence, many per example.
         settings: `TrainingSettings`.
         preprocess: from a batch of stored examples to the model's inputs, in
             TensorFlow operations.
         strategy: a `tf.distribute.Strategy`; one device by default.
+        measure: what an evaluation tells; loss and accuracy by default.
         augment: changes the stored examples of a training batch, as a
             function of seed and step; `data.FlipCrop` for example.
         on_step: called with `(step, rows)` after every compiled call, where
@@ -97,6 +100,7 @@ class Trainer:
         *,
         preprocess: Callable = lambda x: tf.cast(x, tf.float32),
         strategy: tf.distribute.Strategy | None = None,
+        measure: Measure = Measure(),
         augment: Any = None,
         on_step: Callable[[int, Sequence[Evaluation]], None] | None = None,
     ):
@@ -127,9 +131,7 @@ class Trainer:
         self._feed = feed(x, y, self._order, self._strategy, longest)
         # How long a step takes shows in the first call, of one step.
         self._call_steps = 1
-        self.loss = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=not gives_probabilities(model), reduction=None
-        )
+        self.loss = example_loss(model)
         with self._strategy.scope():
             self._optimizer = make_optimizer(
                 settings.optimizer,
@@ -155,8 +157,9 @@ class Trainer:
             scale_l1=settings.scale_l1,
             jit=jit,
         )
+        self._metric = measure.metric
         self._evaluate = Evaluator(
-            model, self.loss, preprocess, jit=jit == "loop"
+            model, self.loss, preprocess, measure=measure, jit=jit == "loop"
         )
         self._staged = {
             k: self._evaluate.stage(*v, host=host) for k, v in splits.items()
@@ -197,7 +200,7 @@ class Trainer:
                 ends the training, with a snapshot.
 
         Returns:
-            `train_steps`, and loss and accuracy at the end and at early
+            `train_steps`, and loss and metric at the end and at early
             stopping, under the column names of results.csv. The evaluations
             themselves are in `rows`, and how long it took, over all its
             parts where it was cut off, in `seconds`; `changes` has a step and
@@ -293,7 +296,7 @@ class Trainer:
                 raise Stopped(number, step, saved)
         self.seconds = time.monotonic() - started
         steps = self.train_steps - start_step
-        return {"train_steps": steps, **summarize(self.rows)}
+        return {"train_steps": steps, **summarize(self.rows, self._metric)}
 
     def evaluate(self, level: int) -> dict[str, Any]:
         """Evaluates the model as it is, and trains no weight.
@@ -315,7 +318,7 @@ class Trainer:
         for row in self.rows:
             check_finite(row.loss, row.split, level, "without training")
         self.seconds = time.monotonic() - started
-        found = summarize(self.rows)
+        found = summarize(self.rows, self._metric)
         # Nothing was going to get better.
         return {"train_steps": 0, **found, "early_stop_censored": False}
 
@@ -339,12 +342,12 @@ class Trainer:
         if at_rewind_step and step == at_rewind_step[0]:
             self._rewound = get_state(self.model)
             at_rewind_step[1]()
-        new = []
+        splits: tuple[str, ...] = ()
         if step % self._eval_every == 0 or step == self.train_steps:
-            for split in ("validation", "test"):
-                new.append(self._evaluation(step, split))
+            splits = ("validation", "test")
         if step == self.train_steps:
-            new.append(self._evaluation(step, "train"))
+            splits = (*splits, "train")
+        new = [self._evaluate.row(step, k, self._staged[k]) for k in splits]
         for row in new:
             check_finite(row.loss, row.split, level, f"at step {step}")
         self.rows += new
@@ -359,9 +362,6 @@ class Trainer:
         if change and (due := change.next(step + 1)) is not None:
             stops.append(due)
         return min(stops)
-
-    def _evaluation(self, step: int, split: str) -> Evaluation:
-        return Evaluation(step, split, *self._evaluate(self._staged[split]))
 
     def advance(
         self, start: int, stop: int, *, seed: Seed, last_rate: bool = False

@@ -92,9 +92,10 @@ def xla_scope(
     """Decides what of the training loop XLA compiles.
 
     On a CPU, XLA makes a dense network's loop about twice as fast and a
-    convolution inside a loop about a hundred times slower; of a convolutional
-    network it compiles the optimizer's update alone. It compiles for one
-    device: a loop over several replicas is left to TensorFlow.
+    convolution inside a loop about a hundred times slower; a recurrent network
+    is as fast without, and compiled in half the time. Of both it compiles the
+    optimizer's update alone. It compiles for one device: a loop over several
+    replicas is left to TensorFlow.
 
     Args:
         jit: `"on"`, `"off"`, or `"auto"` to choose by model and device.
@@ -123,5 +124,8 @@ def xla_scope(
         return "nothing"
     if jit == "on" or tf.config.list_logical_devices("GPU"):
         return "loop"
-    windowed = any(hasattr(layer, "strides") for layer in walk(model))
-    return "update" if windowed else "loop"
+    loops = any(
+        hasattr(layer, "strides") or isinstance(layer, keras.layers.RNN)
+        for layer in walk(model)
+    )
+    return "update" if loops else "loop"
