@@ -21,6 +21,10 @@ LATER = {
 CONTRACT = {
     "dataset": "digits",
     "data_dir": None,
+    "text_file": None,
+    "tokens": "char",
+    "vocabulary_size": None,
+    "sequence_length": 50,
     "validation_size": 5000,
     "split_seed": 0,
     "model": "lenet_300_100",
@@ -91,6 +95,8 @@ IGNORED = {
 }
 OTHER = {
     "dataset": "mnist",
+    "tokens": "subword",
+    "sequence_length": 20,
     "validation_size": 100,
     "split_seed": 1,
     "model": "conv_2",
@@ -149,6 +155,8 @@ def test_fields_and_defaults_are_the_contract():
     rest |= {
         "target_sparsity", "structure", "prune_begin", "epsilon", "ticket",
     }
+    # A data set's, or a kind of tokens'.
+    rest |= {"text_file", "vocabulary_size"}
     assert set(IGNORED) | set(OTHER) | rest == set(FIELDS)
     for field in FIELDS.values():
         assert len(field.metadata["help"]) > 10

@@ -60,7 +60,7 @@ PUBLISHED = {
 
 
 def fake(name):
-    """A TFDS set of few random images, and all else as the real one's."""
+    """A TFDS set of few random examples, and all else as the real one's."""
     real = tfds.builder_cls(name)
 
     class Fake(real, skip_registration=True):
@@ -70,6 +70,9 @@ def fake(name):
         def _generate(self, size):
             rng = np.random.default_rng(size)
             features = self.info.features
+            if "text" in features:
+                yield 0, {"text": "to be or not, " * 40}
+                return
             shape = features["image"].shape
             for i in range(size):
                 image = rng.integers(0, 256, shape, dtype=np.uint8)
@@ -82,10 +85,10 @@ def fake(name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A TFDS folder of MNIST and CIFAR-10, in small."""
+    """A TFDS folder of the data sets, in small."""
     tfds.disable_progress_bar()
     path = str(tmp_path_factory.mktemp("tfds"))
-    for name in ("mnist", "cifar10"):
+    for name in ("mnist", "cifar10", "tiny_shakespeare"):
         fake(name)(data_dir=path).download_and_prepare()
     return path
 
@@ -94,8 +97,11 @@ def folder(tmp_path_factory):
 def network(model, exclude):
     """Mask and rates are those of the model: built once for all settings."""
     shape = {"lenet": (28, 28, 1)}.get(model[:5], (32, 32, 3))
+    classes = 10
+    if models.registry.KINDS[model] == "text":
+        shape, classes = (50,), 66
     with models.clean_names():
-        dense = models.build_model(model, shape, 10, seed=0)
+        dense = models.build_model(model, shape, classes, seed=0)
         return mask_model(dense, exclude=exclude)
 
 
@@ -108,7 +114,10 @@ def planned(config):
         output_prune_rate=config.output_prune_rate,
         scope=config.scope,
     )
-    size = {"mnist": 55_000, "cifar10": 45_000}[config.dataset]
+    size = {
+        "mnist": 55_000, "cifar10": 45_000, "grammar": 4499,
+        "tiny_shakespeare": 20_077,
+    }[config.dataset]
     return Plan(config.resolved(), get_mask(net), rates, size, 0)
 
 
@@ -190,7 +199,7 @@ ALWAYS = {"lenet_mnist_openlth"}
     ],
 )
 def test_a_flagfile_runs(name, command, folder, tmp_path, monkeypatch):
-    """Two steps of two images, dense and pruned once."""
+    """Two steps of two examples, dense and pruned once."""
     config = CONFIGS[name]
     write = zipfile.ZipFile.writestr
     # Deflating the tickets would take most of the time.

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_lottery import analysis
 from tf_lottery import data
+from tf_lottery import loading
 from tf_lottery import models
 from tf_lottery import search
 from tf_lottery import seeds
@@ -78,20 +79,6 @@ def build_replicate(
     """
     seed = seeds.derive(replicate_seed(config, replicate), purpose)
     return build_model(config, info, seed=seed)
-
-
-def load_images(config: Config) -> data.ImageData:
-    """Reads the data.
-
-    Args:
-        config: names them.
-    """
-    return data.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        validation_size=config.validation_size,
-        split_seed=config.split_seed,
-    )
 
 
 def make_search(
@@ -211,27 +198,10 @@ def make_control(
     return analysis.Control(choose(ticket, pruner, context, own), theta)
 
 
-def scored_by(
-    config: Config, images: data.ImageData, loss: Callable, seed: int
-) -> dict[str, Any]:
-    """Returns the examples and the loss of criteria that look at some.
-
-    Args:
-        config: says how many.
-        images: the data.
-        loss: that of the training.
-        seed: of the replicate.
-    """
-    x, y = data.per_class(
-        images.train, config.score_per_class, seeds.derive(seed, "score")
-    )
-    return dict(x=x.astype("float32") * images.info.scale, y=y, loss=loss)
-
-
 def make_trainer(
     config: Config,
     model: keras.Model,
-    images: data.ImageData,
+    images: data.DataSet,
     *,
     strategy: tf.distribute.Strategy,
     on_step: Callable[[int, Any], None],
@@ -245,7 +215,7 @@ def make_trainer(
         strategy: where to train.
         on_step: as in `Trainer`.
     """
-    scale = images.info.scale
+    info = images.info
     return train.Trainer(
         model,
         {
@@ -270,15 +240,16 @@ def make_trainer(
             jit=config.jit,
             data_placement=config.data_placement,
         ),
-        preprocess=lambda x: tf.cast(x, tf.float32) * scale,
+        preprocess=loading.preprocess(info),
         strategy=strategy,
+        measure=train.Measure(info.metric, info.tokens_per_character),
         augment=data.FlipCrop() if config.augment == "flip_crop" else None,
         on_step=on_step,
     )
 
 
 def make_scorer(
-    plan: Plan, model: keras.Model, images: data.ImageData, **how: Any
+    plan: Plan, model: keras.Model, images: data.DataSet, **how: Any
 ) -> train.Trainer:
     """Returns what trains the scores of a model's weights.
 

@@ -25,6 +25,8 @@ _MOST = {
     "learning_rate": 1e6,
     "score_learning_rate": 1e6,
     "score_steps": 10**9,
+    "sequence_length": 10**6,
+    "vocabulary_size": 10**6,
     "weight_decay": 1e6,
     "scale_l1": 1e6,
     "verdict_density": 1,
@@ -50,6 +52,9 @@ _LEAST = {
     "prune_every": 1,
     "score_steps": 1,
     "scale_l1": 0,
+    "sequence_length": 1,
+    # Every byte is a token, and there must be pairs.
+    "vocabulary_size": 257,
     "verdict_density": 0,
     "verdict_margin": 0,
 }
@@ -139,6 +144,7 @@ def check(config: Any) -> None:
             f"branches={','.join(config.branches)}. The whole network has no"
             " ticket to control; use method imp."
         )
+    _check_text(config)
     _check_method(config)
     _check_scored(config)
     for level in config.branch_levels or ():
@@ -165,6 +171,23 @@ def check(config: Any) -> None:
             f"`replicate` must be below replicates={config.replicates}. "
             f"Received: replicate={config.replicate}. Replicates are "
             "counted from 0."
+        )
+
+
+def _check_text(config: Any) -> None:
+    """What belongs to text, as far as it is known without the data."""
+    if (config.dataset == "text_file") == (config.text_file is None):
+        wanted = "given" if config.text_file is None else "left out"
+        raise ValueError(
+            f"`text_file` must be {wanted} for this dataset. Received: "
+            f"dataset={config.dataset}, text_file={config.text_file}. Give "
+            "either of the two."
+        )
+    if config.vocabulary_size is not None and config.tokens == "char":
+        raise ValueError(
+            "`vocabulary_size` must be left out for tokens=char, whose "
+            "vocabulary is the text's. Received: vocabulary_size="
+            f"{config.vocabulary_size}. Give it with --tokens=subword."
         )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from tf_lottery.checks import check
+from tf_lottery.data_config import DataConfig
 from tf_lottery.fields import flag
 from tf_lottery.fields import plain_values
 from tf_lottery.fields import read_fields
@@ -21,7 +22,7 @@ FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(DataConfig):
     """Everything that an experiment depends on.
 
     Every field is a flag of the same name, default and help; values may be
@@ -35,28 +36,13 @@ class Config:
         0.2
     """
 
-    dataset: str = flag(
-        "digits",
-        "'digits' (embedded, 8x8 handwritten digits) or the name of any TFDS "
-        "image-classification data set, such as mnist or cifar10; mnist:0-4 "
-        "has some of its classes, mnist:a and mnist:b are halves of its "
-        "training set.",
-    )
-    data_dir: str | None = flag(
-        None, "TFDS data directory; TFDS's own default (TFDS_DATA_DIR) if "
-        "none.", identity=False,
-    )
-    validation_size: int = flag(
-        5000,
-        "Examples taken from train for validation; the default of 5000 "
-        "becomes 10 % of training sets below 50,000 examples.",
-    )
-    split_seed: int = flag(0, "Seed of the validation split.")
     model: str = flag(
         "lenet_300_100",
         "A registered model (lenet_300_100, lenet_100_34, lenet_5, conv_2, "
         "conv_4, conv_6, each conv also as conv_2_dropout, resnet_18, "
-        "resnet_20, resnet_56, vgg_16, vgg_19) or your own "
+        "resnet_20, resnet_56, vgg_16, vgg_19; of text lstm_lm, "
+        "transformer_lm, both also as lstm_lm_dropout, lstm_lm_650) or your "
+        "own "
         "package.module:function of (input_shape, num_classes), looked for in "
         "the current folder first.",
     )
@@ -90,7 +76,7 @@ class Config:
     score_per_class: int = flag(
         10,
         "Training examples of every class that criteria with gradients, and "
-        "rigl, look at.", later=True,
+        "rigl, look at; of text, so many sequences.", later=True,
     )
     target_sparsity: tuple[float, ...] | None = flag(
         None,
@@ -352,6 +338,8 @@ class Config:
         read_fields(self)
         if self.ticket is not None and self.method == Config.method:
             object.__setattr__(self, "method", "transfer")
+        if self.text_file is not None and self.dataset == Config.dataset:
+            object.__setattr__(self, "dataset", "text_file")
         check(self)
 
     def resolved(self) -> Config:

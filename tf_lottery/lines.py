@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tf_lottery import analysis
 from tf_lottery import assembly
 from tf_lottery import data
+from tf_lottery import loading
 from tf_lottery import models
 from tf_lottery import report
 from tf_lottery.layers import mask_model
@@ -129,7 +129,7 @@ class LineBook:
 
 
 def make_evaluator(
-    model: keras.Model, images: data.ImageData
+    model: keras.Model, images: data.DataSet
 ) -> analysis.LineEvaluator:
     """Returns what evaluates lines on test, training and validation images.
 
@@ -139,7 +139,7 @@ def make_evaluator(
         model: masked.
         images: the data.
     """
-    scale, some = images.info.scale, slice(_TRAIN_EXAMPLES)
+    some = slice(_TRAIN_EXAMPLES)
     return analysis.LineEvaluator(
         model,
         {
@@ -147,13 +147,13 @@ def make_evaluator(
             "train": (images.train.x[some], images.train.y[some]),
             "validation": (images.validation.x, images.validation.y),
         },
-        preprocess=lambda x: tf.cast(x, tf.float32) * scale,
+        preprocess=loading.preprocess(images.info),
     )
 
 
 def connect_tickets(
     plan: Plan,
-    images: Callable[[], data.ImageData],
+    images: Callable[[], data.DataSet],
     store: RunDirectory,
     record: Record,
     say: Callable[[str], None],

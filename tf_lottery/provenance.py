@@ -14,6 +14,7 @@ from tf_lottery import data
 from tf_lottery import search
 from tf_lottery.config import Config
 from tf_lottery.fingerprint import identity
+from tf_lottery.metric import ACCURACY
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
@@ -30,9 +31,10 @@ def identify(
 ) -> dict[str, Any]:
     """Returns what identifies an experiment: the values of config.json.
 
-    A ticket to start from counts by its content, and a network of the user's
-    own by its layers with their options: one with other layers is another
-    experiment. The code inside a layer's class is not looked at.
+    A ticket to start from counts by its content, as a text file does, and a
+    network of the user's own by its layers with their options: one with other
+    layers is another experiment. The code inside a layer's class is not looked
+    at.
 
     Args:
         values: of the work; without "model" it is the network's own name.
@@ -40,7 +42,7 @@ def identify(
         start: the ticket of `initial_weights`.
         source: the tickets of `ticket`.
     """
-    inputs = {}
+    inputs = dict(values.get("inputs", {}))
     if start is not None:
         inputs["initial_weights"] = start.digest()
     if source is not None:
@@ -59,13 +61,31 @@ def _layers(model: keras.Model) -> str:
         return str([(w.path, tuple(w.shape)) for w in model.weights])
 
 
+def values_of(config: Config, info: data.DataInfo) -> dict[str, Any]:
+    """Returns the values of config.json of networks on data.
+
+    Args:
+        config: resolved.
+        info: of the data. Their metric is told where it is not accuracy.
+    """
+    values = config.to_json()
+    if info.metric != ACCURACY:
+        values["metric"] = info.metric.to_json()
+    if info.digest is not None:
+        values["inputs"] = {"text_file": info.digest}
+    return values
+
+
 def facts_of(info: data.DataInfo) -> dict[str, Any]:
     """Returns what tickets say of the data.
 
     Args:
-        info: of the data.
+        info: of the data. Of text a ticket has the vocabulary, so that it can
+            be used; see `data.read_tokens`.
     """
+    text = {"tokens": info.tokens, "vocabulary": info.vocabulary}
     return {
+        **(text if info.is_text else {}),
         "input_shape": list(info.input_shape),
         "input_scale": info.scale,
         "num_classes": info.num_classes,

@@ -10,8 +10,8 @@ from typing import Any
 
 from tf_lottery import analysis
 from tf_lottery import assembly
-from tf_lottery import data
 from tf_lottery import lines
+from tf_lottery import loading
 from tf_lottery import models
 from tf_lottery import paths
 from tf_lottery import provenance
@@ -110,11 +110,7 @@ class Instability:
         paths.check_folder(config.output_dir)
         start = provenance.load_start(config)
         strategy = train.make_strategy(config.strategy)
-        info = data.describe(
-            config.dataset,
-            data_dir=config.data_dir,
-            validation_size=config.validation_size,
-        )
+        info = loading.describe_data(config)
         per_epoch = info.train_size // config.batch_size
         length = config.train_steps.steps(per_epoch)
         if steps is None:
@@ -129,7 +125,9 @@ class Instability:
         with strategy.scope(), models.clean_names():
             dense = assembly.build_replicate(config, info, 0, "init")
             self._model = mask_model(dense)
-        values = provenance.identify(config.to_json(), dense, start)
+        values = provenance.identify(
+            provenance.values_of(config, info), dense, start
+        )
         self._values = {**values, "method": "instability"}
         self.run_dir = os.path.join(config.output_dir, run_name(self._values))
         self._store = RunDirectory(self.run_dir, progress.line)

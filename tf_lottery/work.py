@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from tf_lottery import assembly
 from tf_lottery import data
+from tf_lottery import loading
 from tf_lottery import models
 from tf_lottery import provenance
 from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
-from tf_lottery.metric import ACCURACY
 from tf_lottery.plan import Plan
 from tf_lottery.pruners import get_pruner
 from tf_lottery.step import Step
@@ -63,20 +63,15 @@ class DataWork:
         models.check_init(config.init)
         train.check_optimizer(config.optimizer)
         self.config = config
-        self.metric = ACCURACY
         self.strategy = train.make_strategy(config.strategy)
         self.workers = train.Workers(self.strategy)
         self.info = info = self.workers.chief_first(
-            functools.partial(
-                data.describe,
-                config.dataset,
-                data_dir=config.data_dir,
-                validation_size=config.validation_size,
-            )
+            functools.partial(loading.describe_data, config)
         )
+        self.metric = info.metric
         self.notes = list(info.notes)
         self.train_size = info.train_size
-        self.values = config.to_json()
+        self.values = provenance.values_of(config, info)
         self.facts = provenance.facts_of(info)
         self.input_shape = info.input_shape
 
@@ -86,7 +81,7 @@ class DataWork:
         return (
             f"{self.info.source}: {self.info.train_size:,} training, "
             f"{self.info.validation_size:,} validation, "
-            f"{self.info.test_size:,} test images."
+            f"{self.info.test_size:,} test {self.info.noun}."
         )
 
     def build(self, replicate: int, purpose: str) -> keras.Model:
@@ -96,9 +91,9 @@ class DataWork:
         )
 
     @functools.cached_property
-    def images(self) -> data.ImageData:
+    def images(self) -> data.DataSet:
         """The data; read when they are first asked for."""
-        return assembly.load_images(self.config)
+        return loading.load_data(self.config)
 
     def trainer(self, model: keras.Model, on_step: Callable) -> train.Trainer:
         """Returns what trains a masked model; it reads the data."""
@@ -119,8 +114,8 @@ class DataWork:
         )
 
     def scored_by(self, trainer: train.Trainer, seed: int) -> dict[str, Any]:
-        """Returns examples and loss for criteria; see `assembly.scored_by`."""
-        return assembly.scored_by(
+        """Returns examples and loss for criteria; see `loading.scored_by`."""
+        return loading.scored_by(
             self.config, self.images, trainer.loss, seed
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_lottery.data import describe
 from tf_lottery.data import load
+from tf_lottery.metric import ACCURACY
 
 DIGITS_TEST_COUNTS = [32, 39, 25, 48, 36, 45, 38, 31, 28, 38]
 
@@ -25,6 +26,12 @@ def test_digits_counts_and_metadata():
         "scale": 1 / 16,
         "class_names": tuple("0123456789"),
         "notes": (),
+        "noun": "images",
+        "metric": dataclasses.asdict(ACCURACY),
+        "tokens": None,
+        "vocabulary": None,
+        "tokens_per_character": None,
+        "digest": None,
     }
 
 

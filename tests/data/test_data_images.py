@@ -124,7 +124,7 @@ def test_whole_splits_are_read_unshuffled_file_after_file(
         return real(**kwargs)
 
     monkeypatch.setattr(builder, "as_dataset", spy)
-    tfds_source._read(builder, "train")
+    tfds_source.read(builder, "train")
     assert seen[0]["shuffle_files"] is False
     assert seen[0]["read_config"].interleave_cycle_length == 1
 
@@ -181,7 +181,7 @@ def test_parts_of_tfds_sets(folder, name, sizes):
 def test_labels_outside_the_classes_are_refused(folder, monkeypatch):
     monkeypatch.setattr(
         tfds_source,
-        "_read",
+        "read",
         lambda builder, split: (
             np.zeros((40, 4, 4, 1), np.uint8),
             np.full(40, -1 if split == "test" else 0, np.int32),
@@ -221,13 +221,10 @@ def test_images_of_many_sizes_are_refused(folder):
         describe("tiny_any_size", data_dir=folder)
 
 
-def test_text_sets_are_refused_before_downloading(tmp_path):
-    pattern = (
-        r"Received: dataset='imdb_reviews', which has label: ClassLabel, "
-        r"text: Text\. Choose an image"
-    )
+def test_sets_of_neither_are_refused_before_downloading(tmp_path):
+    pattern = r"Received: dataset='iris', which has features: Tensor, label"
     with pytest.raises(ValueError, match=pattern):
-        describe("imdb_reviews", data_dir=str(tmp_path))
+        describe("iris", data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +237,7 @@ def test_text_sets_are_refused_before_downloading(tmp_path):
 )
 def test_unknown_names_have_a_suggestion(name, hint, tmp_path):
     pattern = (
-        r"^`dataset` must be 'digits' or a TFDS image-classification name\. "
+        r"^`dataset` must be 'digits', 'grammar' or a name of TFDS\. "
         rf"Received: dataset='{name}'\. {hint}"
     )
     with pytest.raises(ValueError, match=pattern):

@@ -1,19 +1,23 @@
-"""Image-classification data as uint8 NumPy arrays: TFDS sets and digits."""
+"""Images and texts as NumPy arrays: TFDS sets, embedded ones, and files."""
 
 from tf_lottery.data.augment import FlipCrop
-from tf_lottery.data.images import DataInfo
-from tf_lottery.data.images import ImageData
-from tf_lottery.data.images import Split
-from tf_lottery.data.images import describe
-from tf_lottery.data.images import load
-from tf_lottery.data.images import per_class
+from tf_lottery.data.facts import DataInfo
+from tf_lottery.data.facts import DataSet
+from tf_lottery.data.facts import Split
+from tf_lottery.data.sets import describe
+from tf_lottery.data.sets import load
+from tf_lottery.data.sets import per_class
+from tf_lottery.data.text import TextSettings
+from tf_lottery.data.tokens import read_tokens
 
 __all__ = [
     "DataInfo",
+    "DataSet",
     "FlipCrop",
-    "ImageData",
     "Split",
+    "TextSettings",
     "describe",
     "load",
     "per_class",
+    "read_tokens",
 ]

@@ -11,13 +11,14 @@ import socket
 import sys
 import urllib.parse
 import urllib.request
-from typing import Any, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from tf_lottery.data.facts import MAX_BYTES
 from tf_lottery.data.facts import Facts
 
-MAX_BYTES = 8 * 2**30
 _LOGGER = logging.getLogger("tf_lottery")
 
 
@@ -42,19 +43,14 @@ def facts(name: str, data_dir: str | None) -> Facts:
         >>> facts("mnist", None).train_size  # doctest: +SKIP
         60000
     """
-    builder = _open(name, data_dir)
+    builder = open_builder(name, data_dir)
     image = builder.info.features["image"]
     label = builder.info.features["label"]
     sizes = {
         key: int(value.num_examples)
         for key, value in builder.info.splits.items()
     }
-    if "train" not in sizes:
-        raise ValueError(
-            "`dataset` must have a 'train' split. Received: "
-            f"dataset={name!r}, which has {', '.join(sorted(sizes))}. "
-            "Choose another data set."
-        )
+    check_train(name, sizes)
     test = _test_split(sizes)
     total = sizes["train"] + (sizes[test] if test else 0)
     size = total * math.prod(image.shape)
@@ -103,12 +99,12 @@ def arrays(
         >>> arrays("mnist", None)[0].shape  # doctest: +SKIP
         (60000, 28, 28, 1)
     """
-    builder = _open(name, data_dir)
-    x, y = _read(builder, "train")
+    builder = open_builder(name, data_dir)
+    x, y = read(builder, "train")
     test = _test_split(builder.info.splits)
     if test is None:
         return x, y, x[:0], y[:0]
-    x_test, y_test = _read(builder, test)
+    x_test, y_test = read(builder, test)
     return x, y, x_test, y_test
 
 
@@ -129,19 +125,52 @@ def labels(
         >>> len(labels("mnist", None)[0])  # doctest: +SKIP
         60000
     """
-    builder = _open(name, data_dir)
+    builder = open_builder(name, data_dir)
     test = _test_split(builder.info.splits)
-    (train,) = _read(builder, "train", ("label",))
-    return train, _read(builder, test, ("label",))[0] if test else train[:0]
+    (train,) = read(builder, "train", ("label",))
+    return train, read(builder, test, ("label",))[0] if test else train[:0]
+
+
+def check_train(name: str, splits: Any) -> None:
+    """Raises ValueError where a set has no train split.
+
+    Args:
+        name: of the set.
+        splits: by name.
+
+    Example:
+        >>> check_train("mnist", {"train": 60000, "test": 10000})
+    """
+    if "train" not in splits:
+        raise ValueError(
+            "`dataset` must have a 'train' split. Received: "
+            f"dataset={name!r}, which has {', '.join(sorted(splits))}. "
+            "Choose another data set."
+        )
 
 
 def _test_split(splits: Any) -> str | None:
     return next((key for key in ("test", "validation") if key in splits), None)
 
 
-def _read(
+def read(
     builder: Any, split: str, names: tuple[str, ...] = ("image", "label")
 ) -> tuple[np.ndarray, ...]:
+    """Returns features of a whole split, in the order of its files.
+
+    Args:
+        builder: as `open_builder` returned it.
+        split: its name.
+        names: of the features.
+
+    Returns:
+        One array each: images uint8, labels int32, texts as bytes.
+
+    Example:
+        >>> builder = open_builder("mnist", None)  # doctest: +SKIP
+        >>> read(builder, "test", ("label",))[0].shape  # doctest: +SKIP
+        (10000,)
+    """
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -158,19 +187,59 @@ def _read(
         )
         types = {"image": np.uint8, "label": np.int32}
         return tuple(
-            batch[name].numpy().astype(types[name], copy=False)
+            batch[name].numpy().astype(types.get(name, object), copy=False)
             for name in names
         )
 
 
-def _open(name: str, data_dir: str | None) -> Any:
-    """Returns a builder that is prepared and classifies images."""
+def open_builder(
+    name: str,
+    data_dir: str | None,
+    check: Callable[[str, Any], None] | None = None,
+) -> Any:
+    """Returns a builder that is prepared, and downloads it if need be.
+
+    Args:
+        name: TFDS name, with an optional configuration and version.
+        data_dir: TFDS data directory.
+        check: raises ValueError for features that are of no use, given the
+            name and these; by default for all but classified images.
+
+    Raises:
+        ValueError: as `make_builder`, or of `check`.
+        RuntimeError: the set cannot be downloaded.
+
+    Example:
+        >>> open_builder("mnist", None).name  # doctest: +SKIP
+        'mnist'
+    """
+    builder = make_builder(name, data_dir)
+    (check or _check_features)(name, builder.info.features)
+    if not builder.is_prepared():
+        _prepare(name, builder)
+    return builder
+
+
+def make_builder(name: str, data_dir: str | None) -> Any:
+    """Returns a builder that may not be prepared.
+
+    Args:
+        name: as in `open_builder`.
+        data_dir: as in `open_builder`.
+
+    Raises:
+        ValueError: TFDS has no such set, configuration or version.
+
+    Example:
+        >>> make_builder("mnist", None).name  # doctest: +SKIP
+        'mnist'
+    """
     import tensorflow_datasets as tfds
 
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
-            features = builder.info.features
+            builder.info.features  # noqa: B018
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(_unknown(name)) from error
     # TFDS raises AssertionError, ValueError or KeyError, by the mistake.
@@ -179,9 +248,6 @@ def _open(name: str, data_dir: str | None) -> Any:
             "`dataset` must be a configuration and version that TFDS has. "
             f"Received: dataset={name!r}. TFDS says: {_one_line(error)}"
         ) from error
-    _check_features(name, features)
-    if not builder.is_prepared():
-        _prepare(name, builder)
     return builder
 
 
@@ -190,14 +256,14 @@ def _unknown(name: str) -> str:
 
     with _quiet():
         known = tfds.list_builders(with_community_datasets=False)
-    close = difflib.get_close_matches(name, ["digits", *known], n=1)
+    close = difflib.get_close_matches(name, ["digits", "grammar", *known], n=1)
     hint = (
         f"Did you mean {close[0]!r}?"
         if close
         else "Try 'mnist' or 'cifar10', or see tensorflow.org/datasets."
     )
     return (
-        "`dataset` must be 'digits' or a TFDS image-classification name. "
+        "`dataset` must be 'digits', 'grammar' or a name of TFDS. "
         f"Received: dataset={name!r}. {hint}"
     )
 
@@ -218,9 +284,9 @@ def _check_features(name: str, features: Any) -> None:
     names = ", ".join(_feature(key, found[key]) for key in sorted(found))
     raise ValueError(
         "`dataset` must have uint8 images of one size under 'image' and a "
-        f"class under 'label'. Received: dataset={name!r}, which has "
-        f"{names or type(features).__name__}. Choose an image-classification "
-        "data set such as 'mnist' or 'cifar10'."
+        "class under 'label', or a text and no image. Received: dataset="
+        f"{name!r}, which has {names or type(features).__name__}. Choose a "
+        "data set such as 'mnist', 'cifar10' or 'tiny_shakespeare'."
     )
 
 
