@@ -116,14 +116,26 @@ def _samples(ticket: Any, values: dict[str, Any]) -> Any:
             "`samples` must be 0 for a ticket that does not say its data set. "
             f"Received: samples={values['samples']}. Write --samples=0."
         )
+    if config["dataset"] == "text_file":
+        raise ValueError(
+            "`samples` must be 0 for a ticket of a text file, whose place it "
+            f"does not say. Received: samples={values['samples']}. Write "
+            "--samples=0."
+        )
     # A ticket that was not made by a run may not have them.
     names = ("validation_size", "split_seed")
+    of_text = ("tokens", "vocabulary_size", "sequence_length")
     loaded = data.load(
         config["dataset"],
         data_dir=values["data_dir"],
+        text_settings=data.TextSettings(
+            **{name: config[name] for name in of_text if name in config}
+        ),
         **{name: config[name] for name in names if name in config},
     )
     x = loaded.test.x[: values["samples"]]
+    if loaded.info.is_text:
+        return x
     return x.astype(np.float32) * np.float32(loaded.info.scale)
 
 
