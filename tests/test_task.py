@@ -1,5 +1,6 @@
 """Tasks of the user's own: any network, any training function."""
 
+import dataclasses
 import json
 import os
 import re
@@ -148,6 +149,8 @@ def test_what_identifies_a_run(run):
         for changes in (
             {"settings": {"rate": 0.1}}, {"name": "other"},
             {"train_steps": 5}, {"metric": tfl.Metric("cost")},
+            # As without: what a verdict needs is not trained.
+            {"metric": dataclasses.replace(COST, margin=1.0)},
         )
     }
     assert len(folders) == 6

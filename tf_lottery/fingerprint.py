@@ -24,7 +24,11 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
         for f in dataclasses.fields(Config)
         if not f.metadata["identity"]
     }
-    return {k: v for k, v in values.items() if k not in skipped}
+    kept = {k: v for k, v in values.items() if k not in skipped}
+    if "metric" in kept:
+        # It says what a verdict is, not what is trained.
+        kept["metric"] = {**kept["metric"], "margin": None}
+    return kept
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
