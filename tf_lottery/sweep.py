@@ -13,6 +13,8 @@ from tf_lottery import train
 from tf_lottery.atomic import replace_file
 from tf_lottery.config import Config
 from tf_lottery.fingerprint import run_name
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.experiment import Experiment
 from tf_lottery.stability import Instability
 from tf_lottery.stability import InstabilityResults
@@ -150,6 +152,14 @@ def _sweep(
         Experiment(dataclasses.replace(config, epsilon=(epsilon,)), progress)
         for epsilon in epsilons
     ]
+    metric = Metric.from_json(experiments[0].identity.get("metric"))
+    if metric != ACCURACY:
+        raise ValueError(
+            "`epsilon` must be one value where networks are judged by "
+            f"{metric.words}. Received: epsilon="
+            f"{','.join(f'{epsilon:g}' for epsilon in epsilons)}. Several are "
+            "compared by accuracy alone; run them one by one."
+        )
     values = {**experiments[0].identity, "epsilon": list(epsilons)}
     folder = os.path.join(config.output_dir, run_name(values))
     if config.plan:

@@ -19,6 +19,8 @@ from tf_lottery.config import Config
 from tf_lottery.experiment import Experiment
 from tf_lottery.fingerprint import run_name
 from tf_lottery.methods import METHODS
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 from tf_lottery.plan import trainings
 from tf_lottery.step import Step
 from tf_lottery.sweep import find_rewind
@@ -34,18 +36,20 @@ class TransferResults:
     Args:
         cells: one dict per source and target, as lines of transfer.csv.
         run_dir: the folder with transfer.csv and the figure.
+        metric: what the networks are judged by.
     """
 
     cells: list[dict[str, Any]]
     run_dir: str
+    metric: Metric = ACCURACY
 
     def table(self) -> str:
         """Returns the matrix as text."""
-        return report.transfer_table(self.cells)
+        return report.transfer_table(self.cells, self.metric)
 
     def finding(self) -> str:
         """Returns whether transferred tickets beat random ones."""
-        return report.transfer_finding(self.cells)
+        return report.transfer_finding(self.cells, self.metric)
 
 
 def run_transfer(
@@ -164,7 +168,7 @@ class _Matrix:
             else:
                 steps.append((self._steps(target, config), 0))
         self._progress.start(*map(sum, zip(*steps)))
-        rows, writes = {}, True
+        rows, writes, metric = {}, True, ACCURACY
         total = len(self._sources) + len(self._transfers)
         number = 0
         for name in self._sources:
@@ -179,6 +183,8 @@ class _Matrix:
                 )
             found = experiment.run(among_others=True)
             rows[name, name] = found.rows, found.run_dir
+            # Of all: they share one network.
+            metric = found.metric
             writes = experiment.writes
             del experiment
             gc.collect()
@@ -190,7 +196,8 @@ class _Matrix:
             rows[source, target] = found.rows, found.run_dir
             del experiment
             gc.collect()
-        results = TransferResults(self._cells(rows), self.folder)
+        cells = self._cells(rows, metric)
+        results = TransferResults(cells, self.folder, metric)
         if writes:
             self._progress.result(self._write(results))
         return results
@@ -216,11 +223,15 @@ class _Matrix:
         steps = self._experiments[target].plan.train_steps
         return len(trainings(config)) * steps
 
-    def _cells(self, rows: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
+    def _cells(
+        self, rows: dict[tuple[str, str], Any], metric: Metric
+    ) -> list[dict[str, Any]]:
         cells = []
         for source, target in itertools.product(self._sources, repeat=2):
             found, run_dir = rows[source, target]
-            cell = analysis.transfer_cell(found, self._config.verdict_density)
+            cell = analysis.transfer_cell(
+                found, self._config.verdict_density, metric
+            )
             if cell is not None:
                 cell.update(source=source, target=target, run_dir=run_dir)
                 cells.append({**cell, "own": source == target})
@@ -230,16 +241,22 @@ class _Matrix:
         """Writes rows, table and figure; returns what there is to say."""
         figure = os.path.join(self.folder, "report", "transfer.png")
         table = os.path.join(self.folder, "transfer.csv")
+        metric = results.metric
         drawn = report.transfer_figure(
-            results.cells, title=f"{self._config.model}, transferred tickets"
+            results.cells,
+            title=f"{self._config.model}, transferred tickets",
+            metric=metric,
         )
         report.save_figure(drawn, figure)
-        names = analysis.TRANSFER_COLUMNS
+        names = analysis.transfer_columns(metric)
         report.write_table(
             names, ([c[n] for n in names] for c in results.cells), table
         )
+        unit = {"pp": ", in percentage points", "%": ", in %", "": ""}
         text = (
-            "Test accuracy, ticket - random ticket, in percentage points:\n"
+            f"Test {metric.words}, "
+            f"{metric.comparison('ticket', 'random ticket')}"
+            f"{unit[metric.unit]}:\n"
             f"{results.table()}\n\n{results.finding()}"
         )
         for name, content in (

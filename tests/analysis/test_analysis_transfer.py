@@ -2,9 +2,9 @@
 
 import pytest
 
-from tf_lottery.analysis import TRANSFER_COLUMNS
 from tf_lottery.analysis import corrected_cells
 from tf_lottery.analysis import transfer_cell
+from tf_lottery.analysis import transfer_columns
 from tf_lottery.analysis.student import student_quantile
 
 
@@ -35,7 +35,7 @@ def test_a_cell_is_paired_over_replicates():
     assert cell["dense_accuracy"] == pytest.approx(0.95)
     assert (cell["p_above"] < 0.05) == (cell["lower"] > 0)
     assert {*cell, "source", "target", "own", "run_dir"} == set(
-        TRANSFER_COLUMNS
+        transfer_columns()
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html.parser
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tf_lottery import Config, Mask, Ticket, page, report
 from tf_lottery.analysis import with_search_costs
 from tf_lottery.fingerprint import fingerprint
+from tf_lottery.metric import ACCURACY
 from tf_lottery.tickets import Key, RunDirectory
 
 
@@ -16,35 +18,37 @@ from tf_lottery.tickets import Key, RunDirectory
 GAINS = {"main": 0.02, "reinit": -0.02}
 
 
-@dataclasses.dataclass
-class Evaluation:
-    step: int
-    split: str
-    loss: float
-    accuracy: float
+def ticket(level, convolution=False, metric=ACCURACY):
+    """First kernel over 2 x 2 pixels, which loses its last rows first.
 
-
-def ticket(level, convolution=False):
-    """First kernel over 2 x 2 pixels, which loses its last rows first."""
+    Of another metric than accuracy it is over 4 features, or tokens.
+    """
     shape = (2, 2, 1, 3) if convolution else (4, 3)
     first = np.ones(shape, bool)
     first.reshape(4, 3)[4 - level :] = False
     masks = {"a/kernel": first, "b/kernel": np.ones((3, 2), bool)}
     weights = {k: m.astype("f") for k, m in masks.items()}
+    inputs = {"input_shape": [2, 2, 1] if metric == ACCURACY else [4]}
     return Ticket(
-        Mask(masks), weights, weights, level, {"input_shape": [2, 2, 1]},
-        {"test_accuracy": 0.5},
+        Mask(masks), weights, weights, level, inputs, {metric.test: 0.5},
     )
 
 
-def make_run(folder, gains=None, convolution=False, done=None, **config):
-    """A run's folder; `done` trainings of 15 are finished, all if None."""
+def make_run(
+    folder, gains=None, convolution=False, done=None, metric=ACCURACY,
+    told=True, **config,
+):
+    """A run's folder; `done` trainings of 15 are finished, all if None.
+
+    A function that has not `told` of anything but the metric left gaps.
+    """
     settings = Config(**{
         "levels": 2, "replicates": 3, "branches": ("reinit",),
         "branch_levels": (1, 2), "verdict_density": 0.5, **config,
     })
     store = RunDirectory(str(folder))
-    store.open(settings.to_json(), fingerprint)
+    more = {} if metric == ACCURACY else {"metric": metric.to_json()}
+    store.open({**settings.to_json(), **more}, fingerprint)
     keys = [
         Key(replicate, branch, level)
         for replicate in range(settings.replicates)
@@ -54,9 +58,9 @@ def make_run(folder, gains=None, convolution=False, done=None, **config):
         ]
     ][:done]
     for key in keys:
-        save(store, key, gains or GAINS, convolution)
+        save(store, key, gains or GAINS, convolution, metric, told)
     rows = with_search_costs(store.rows(), settings.method)
-    report.write_results(rows, folder / "results.csv")
+    report.write_results(rows, folder / "results.csv", metric)
     return folder
 
 
@@ -103,8 +107,20 @@ def undrawn(monkeypatch):
     )
 
 
-def save(store, key, gains, convolution):
-    made = ticket(key.level, convolution)
+def value_of(metric, accuracy):
+    """An accuracy; a perplexity or a reward that is the better, the higher.
+
+    Advantages are twice, or a hundred times, the differences of accuracies.
+    """
+    if metric == ACCURACY:
+        return accuracy
+    if metric.ratio:
+        return math.exp(4.0 - 2.0 * accuracy)
+    return 100.0 * accuracy - 50.0
+
+
+def save(store, key, gains, convolution, metric, told):
+    made = ticket(key.level, convolution, metric)
     gain = gains[key.branch] if key.level else 0.0
     accuracy = 0.9 + gain + 0.001 * key.replicate + 0.0005 * (
         key.replicate == 1 and key.level > 0
@@ -112,22 +128,30 @@ def save(store, key, gains, convolution):
     row = {
         **dataclasses.asdict(key), "density": made.mask.density,
         "sparsity": made.mask.sparsity, "kept_weights": made.mask.kept,
-        "prunable_weights": made.mask.size, "test_accuracy": accuracy,
-        "test_loss": 0.1, "val_accuracy": 0.9, "val_loss": 0.1,
-        "train_accuracy": 1.0, "early_stop_step": 20,
-        "early_stop_test_accuracy": 0.9, "early_stop_censored": False,
+        "prunable_weights": made.mask.size,
+        metric.test: value_of(metric, accuracy),
+        "test_loss": 0.1, metric.column("val"): value_of(metric, 0.9),
+        "val_loss": 0.1, metric.column("train"): value_of(metric, 1.0),
+        "early_stop_step": 20, metric.early_stop: value_of(metric, 0.9),
+        "early_stop_censored": False,
         "train_steps": 40, "train_seconds": 1.0, "train_examples": 400,
         "train_flops": 100, "train_effective_flops": 80,
         "inference_flops": 10, "inference_effective_flops": 8,
         "effective_density": 1.0,
     }
+    splits = ("validation", "test")
+    if not told:
+        row |= dict.fromkeys(set(row) & {
+            "test_loss", "val_loss", "early_stop_step", "early_stop_censored",
+            metric.column("val"), metric.column("train"), metric.early_stop,
+        })
+        splits = ("test",)
     evaluations = [
-        Evaluation(
-            step,
-            split,
-            {"loss": 0.1, "accuracy": accuracy - 0.1 * (step == 0)},
-        )
-        for step in (0, 20, 40) for split in ("validation", "test")
+        {
+            "step": step, "split": split, **({"loss": 0.1} if told else {}),
+            metric.name: value_of(metric, accuracy - 0.1 * (step == 0)),
+        }
+        for step in (0, 20, 40) for split in splits
     ]
     parent = ""
     if key.level or key.branch != "main":

@@ -53,9 +53,9 @@ from tf_lottery.analysis.speed import measure_speed
 from tf_lottery.analysis.spread import Spread
 from tf_lottery.analysis.units import Degrees
 from tf_lottery.analysis.units import unit_degrees
-from tf_lottery.analysis.transfer import TRANSFER_COLUMNS
 from tf_lottery.analysis.transfer import corrected_cells
 from tf_lottery.analysis.transfer import transfer_cell
+from tf_lottery.analysis.transfer import transfer_columns
 from tf_lottery.analysis.uses import KernelUse
 from tf_lottery.analysis.uses import kernel_uses
 from tf_lottery.analysis.verdict import VERDICT_COLUMNS
@@ -97,7 +97,6 @@ __all__ = [
     "Signs",
     "Speed",
     "Spread",
-    "TRANSFER_COLUMNS",
     "VERDICT_COLUMNS",
     "Verdict",
     "advantages",
@@ -123,6 +122,7 @@ __all__ = [
     "smallest_step",
     "training_flops",
     "transfer_cell",
+    "transfer_columns",
     "unit_degrees",
     "value_edges",
     "with_search_costs",

@@ -9,34 +9,49 @@ from typing import Any
 from tf_lottery.analysis.comparison import compare_values
 from tf_lottery.analysis.paired import holm
 from tf_lottery.analysis.paired import smallest_step
-
-#: Columns of transfer.csv.
-TRANSFER_COLUMNS = (
-    "source", "target", "own", "level", "density", "replicates",
-    "ticket_accuracy", "random_accuracy", "dense_accuracy", "difference",
-    "lower", "upper", "p_above", "run_dir",
-)
+from tf_lottery.metric import ACCURACY
+from tf_lottery.metric import Metric
 
 _Row = Mapping[str, Any]
 
 
+def transfer_columns(metric: Metric = ACCURACY) -> tuple[str, ...]:
+    """Returns the names of the columns of transfer.csv, in order.
+
+    Args:
+        metric: what networks are judged by.
+
+    Example:
+        >>> transfer_columns()[6:9]
+        ('ticket_accuracy', 'random_accuracy', 'dense_accuracy')
+    """
+    values = (f"{who}_{metric.name}" for who in ("ticket", "random", "dense"))
+    return (
+        "source", "target", "own", "level", "density", "replicates", *values,
+        "difference", "lower", "upper", "p_above", "run_dir",
+    )
+
+
 def transfer_cell(
-    rows: Iterable[_Row], density: float
+    rows: Iterable[_Row], density: float, metric: Metric = ACCURACY
 ) -> dict[str, Any] | None:
     """Returns how a run's tickets compare with random ones, at one level.
 
-    d = test accuracy of the ticket - that of branch random_mask, which has
-    as many weights in every layer, paired over replicates as in `judge`.
+    d = test accuracy of the ticket - that of branch random_mask, or its
+    advantage by another metric. The branch has as many weights in every
+    layer, and is paired over replicates as in `judge`.
 
     Args:
         rows: of results.csv.
         density: the level of density nearest to it is looked at, among those
             with both branches; a fraction.
+        metric: what the networks are judged by.
 
     Returns:
-        Plain values by the names of `TRANSFER_COLUMNS` that are of the run's
+        Plain values by the names of `transfer_columns` that are of the run's
         results: the means are over the pairs, `difference`, `lower` and
-        `upper` (one-sided bounds of 95 %) are fractions, `p_above` is of "d is
+        `upper` (one-sided bounds of 95 %) are fractions, or
+        `metric.comparison` of ticket and random ticket, `p_above` is of "d is
         at most 0". None where no level has both branches.
 
     Example:
@@ -48,7 +63,7 @@ def transfer_cell(
         >>> cell["difference"], cell["replicates"], cell["dense_accuracy"]
         (0.25, 2, None)
     """
-    rows = list(rows)
+    rows, name = list(rows), metric.test
     runs: dict[tuple[str, int], dict[int, _Row]] = {}
     for row in rows:
         run = runs.setdefault((row["branch"], row["level"]), {})
@@ -61,7 +76,7 @@ def transfer_cell(
             )
             if replicate in run
             and math.isfinite(
-                run[replicate]["test_accuracy"] - other["test_accuracy"]
+                metric.advantage(run[replicate][name], other[name])
             )
         ]
         for (branch, level), run in runs.items()
@@ -80,20 +95,25 @@ def transfer_cell(
     )
     both, main = pairs[level], runs["main", level]
     other = runs["random_mask", level]
-    step = smallest_step([row["test_accuracy"] for row in rows])
-    paired = compare_values(main, other, 0.0, step).paired
+    scores = [metric.score(row[name]) for row in rows]
+    step = smallest_step([s for s in scores if math.isfinite(s)])
+    paired = compare_values(main, other, 0.0, step, metric).paired
     dense = runs.get(("main", 0), {})
-    there = [dense[n]["test_accuracy"] for n in both if n in dense]
+    there = [dense[n][name] for n in both if n in dense]
+    lower, upper = (
+        None if bound is None else metric.fraction(bound)
+        for bound in (paired.lower, paired.upper)
+    )
     return {
         "level": level,
         "density": densities[level],
         "replicates": paired.pairs,
-        "ticket_accuracy": _mean([main[n]["test_accuracy"] for n in both]),
-        "random_accuracy": _mean([other[n]["test_accuracy"] for n in both]),
-        "dense_accuracy": _mean(there) if there else None,
-        "difference": paired.mean,
-        "lower": paired.lower,
-        "upper": paired.upper,
+        f"ticket_{metric.name}": _mean([main[n][name] for n in both]),
+        f"random_{metric.name}": _mean([other[n][name] for n in both]),
+        f"dense_{metric.name}": _mean(there) if there else None,
+        "difference": metric.fraction(paired.mean),
+        "lower": lower,
+        "upper": upper,
         "p_above": paired.p_above(0.0),
     }
 

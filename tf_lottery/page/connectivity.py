@@ -17,7 +17,7 @@ from tf_lottery.page.section import Table
 _HOW = (
     "Barrier: the highest error on the line between two trained networks, "
     "less the mean error of its ends; 30 points, the whole test set and at "
-    "most 10,000 training images. The statistics of batch normalisation are "
+    "most 10,000 training examples. The statistics of batch normalisation are "
     "taken anew at every point, ends included; the denser of two masks acts. "
     f"Below {STABLE_BELOW:.0%} of test error a pair counts as connected "
     "(Frankle et al., 2020, arXiv:1912.05671)."

@@ -47,8 +47,10 @@ def accuracy(runs: Sequence[Run]) -> Section | None:
             continue
         metric = group[0].metric
         entries = report.summarize(rows, metric)
+        # Two metrics may have one name, and yet another direction.
+        again = suffix(number) if metric.words in words else ""
         words.append(metric.words)
-        name = f"{metric.name}_by_density{suffix(number)}"
+        name = f"{metric.name}_by_density{again}"
         drawn = report.accuracy_figure(
             rows, title="", panels=["accuracy"], metric=metric
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections.abc import Container
 from collections.abc import Sequence
 
 from tf_lottery.atomic import replace_file
@@ -95,9 +97,11 @@ def write(
     target = os.fspath(target)
     makers = SECTIONS if makers is None else makers
     pruned = [run for run in read if not run.instability]
+    # Figures of runs, which may lie in the same folder.
+    kept = {run.metric.name for run in pruned}
     sections = [
         # Of an instability run there is nothing but its lines.
-        _made(maker, read if maker is connectivity else pruned)
+        _made(maker, read if maker is connectivity else pruned, kept)
         for maker in (verdict.verdict, *makers)
         if pruned or maker is connectivity
     ]
@@ -154,15 +158,25 @@ def _mark(folders: Sequence[str]) -> str:
 
 
 def _made(
-    maker: Maker, runs: Sequence[Run]
+    maker: Maker, runs: Sequence[Run], kept: Container[str]
 ) -> tuple[str, Section | str | None]:
-    """A part and its title; where a file is damaged, a line about that."""
+    """A part and its title; where a file is damaged, a line about that.
+
+    No figure has the name of a metric: a run's own is called after it.
+    """
     try:
         part = maker(runs)
     except _DAMAGE as error:
         title = maker.__name__.replace("_", " ").capitalize()
         return title, f"{title} cannot be shown: {error}"
-    return ("", None) if part is None else (part.title, part)
+    if part is None:
+        return "", None
+    figures = [
+        dataclasses.replace(one, name=f"{one.name}_of_page")
+        if one.name in kept and one.name not in _KEPT["Figure"] else one
+        for one in part.figures
+    ]
+    return part.title, dataclasses.replace(part, figures=figures)
 
 
 def _title(runs: Sequence[Run]) -> str:

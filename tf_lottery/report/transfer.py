@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.metric import ACCURACY, Metric
 from tf_lottery.report.summary import density_percent, mean
 
 if TYPE_CHECKING:
@@ -16,12 +17,13 @@ _FONT_SIZE = 10
 _BELOW, _ABOVE = "#D55E00", "#0072B2"
 
 
-def transfer_table(cells: _Cells) -> str:
+def transfer_table(cells: _Cells, metric: Metric = ACCURACY) -> str:
     """Returns ticket - random ticket in percentage points, as text.
 
     Args:
-        cells: dicts with the names of `TRANSFER_COLUMNS`; sources are down,
+        cells: dicts with the names of `transfer_columns`; sources are down,
             targets across. `*` marks what is shown to be above 0.
+        metric: what the networks are judged by, in whose unit it is.
 
     Example:
         >>> cells = [{"source": s, "target": t, "own": s == t, "level": 1,
@@ -44,7 +46,7 @@ def transfer_table(cells: _Cells) -> str:
         line = [source]
         for target in targets:
             cell = grid.get((source, target))
-            text = " ".join(_number(cell)) if cell else ""
+            text = " ".join(_number(cell, metric)) if cell else ""
             line.append(f"[{text}]" if cell and cell["own"] else text)
         lines.append(line)
     return (
@@ -55,33 +57,41 @@ def transfer_table(cells: _Cells) -> str:
     )
 
 
-def transfer_finding(cells: _Cells) -> str:
+def transfer_finding(cells: _Cells, metric: Metric = ACCURACY) -> str:
     """Returns in words whether transferred tickets beat random ones.
 
     Args:
         cells: as of `transfer_table`.
+        metric: as of `transfer_table`.
     """
     moved = [cell for cell in cells if not cell["own"]]
     if not moved:
         return "Nothing has been transferred yet."
     above = sum(cell["difference"] > 0 for cell in moved)
     shown = sum(_shown(cell) for cell in moved)
+    factor, unit = _factor(metric), f" {metric.unit}".rstrip()
+    # Of a cost what is above is worse.
+    side = "above" if metric.higher_is_better else "better than"
     text = (
         f"Of {len(moved)} transferred tickets {above} "
-        f"{'is' if above == 1 else 'are'} above random tickets of equal layer "
+        f"{'is' if above == 1 else 'are'} {side} random tickets of equal layer "
         f"counts by the mean, {shown} of them shown to be; on average by "
-        f"{100 * mean([cell['difference'] for cell in moved]):+.2f} pp"
+        f"{factor * mean([cell['difference'] for cell in moved]):+.2f}{unit}"
     )
     own = [cell["difference"] for cell in cells if cell["own"]]
     if own:
-        text += f", where the tickets were found by {100 * mean(own):+.2f} pp"
+        text += (
+            f", where the tickets were found by {factor * mean(own):+.2f}{unit}"
+        )
     text += ". "
     if all(cell["p_above"] is None for cell in moved):
         text += "Replicates are too few to show anything. "
     return f"{text}Morcos et al. (2019) found transferred tickets above."
 
 
-def transfer_figure(cells: _Cells, *, title: str) -> Figure:
+def transfer_figure(
+    cells: _Cells, *, title: str, metric: Metric = ACCURACY
+) -> Figure:
     """Draws the matrix: ticket - random ticket, sources down, targets across.
 
     Each cell has its number with its bounds, and a star where it is shown to
@@ -90,6 +100,7 @@ def transfer_figure(cells: _Cells, *, title: str) -> Figure:
     Args:
         cells: as of `transfer_table`, at least one.
         title: above it.
+        metric: as of `transfer_table`.
 
     Returns:
         A figure that belongs to no pyplot state, for `save_figure`.
@@ -107,9 +118,11 @@ def transfer_figure(cells: _Cells, *, title: str) -> Figure:
     values = np.full((len(sources), len(targets)), np.nan)
     for (source, target), cell in grid.items():
         place = sources.index(source), targets.index(target)
-        values[place] = 100 * cell["difference"]
-    # One step of accuracy is no colour: at least a percentage point.
-    far = max(1.0, float(np.nanmax(np.abs(values))))
+        values[place] = _factor(metric) * cell["difference"]
+    far = float(np.nanmax(np.abs(values))) or 1.0
+    if metric.unit:
+        # One step of accuracy is no colour: at least a percentage point.
+        far = max(1.0, far)
     figure = Figure(
         figsize=(2.8 + 1.35 * len(targets), 1.9 + 0.95 * len(sources)),
         layout="constrained",
@@ -126,7 +139,8 @@ def transfer_figure(cells: _Cells, *, title: str) -> Figure:
         # Black reads better on all of the colours but the darkest blue.
         dark = values[row, column] > 0.9 * far
         axes.text(
-            column, row, "\n".join(_number(cell)), ha="center", va="center",
+            column, row, "\n".join(_number(cell, metric)), ha="center",
+            va="center",
             fontsize=_FONT_SIZE, color="white" if dark else "black",
         )
         if cell["own"]:
@@ -142,7 +156,11 @@ def transfer_figure(cells: _Cells, *, title: str) -> Figure:
     axes.set_ylabel("ticket found on", fontsize=_FONT_SIZE)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes)
-    bar.set_label("ticket - random ticket (pp)", fontsize=_FONT_SIZE)
+    unit = f" ({metric.unit})" if metric.unit else ""
+    bar.set_label(
+        f"{metric.comparison('ticket', 'random ticket')}{unit}",
+        fontsize=_FONT_SIZE,
+    )
     axes.set_title(
         f"{title}\n{_where(cells)}\nframe: own tickets, not transferred; "
         "*: above 0",
@@ -167,11 +185,16 @@ def _span(values: Sequence[Any]) -> str:
     return f"{first}" if first == last else f"{first} to {last}"
 
 
-def _number(cell: Mapping[str, Any]) -> list[str]:
-    star = "*" if _shown(cell) else ""
-    parts = [f"{100 * cell['difference']:+.2f}{star}"]
+def _factor(metric: Metric) -> float:
+    """What numbers of transfer.csv are multiplied by for people."""
+    return 100.0 if metric.percent or metric.ratio else 1.0
+
+
+def _number(cell: Mapping[str, Any], metric: Metric) -> list[str]:
+    star, factor = "*" if _shown(cell) else "", _factor(metric)
+    parts = [f"{factor * cell['difference']:+.2f}{star}"]
     if cell["lower"] is not None:
-        low, high = 100 * cell["lower"], 100 * cell["upper"]
+        low, high = factor * cell["lower"], factor * cell["upper"]
         parts.append(f"({low:+.2f}, {high:+.2f})")
     return parts
 
