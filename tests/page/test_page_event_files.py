@@ -9,6 +9,7 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery.masks import Mask
+from tf_lottery.metric import Metric
 from tf_lottery.page.event_files import EventFiles
 from tf_lottery.page.event_files import check_tensorboard
 from tf_lottery.tickets import Key
@@ -233,3 +234,22 @@ def test_without_the_package(monkeypatch, command, flags, tmp_path):
         "tensorboard.\n"
     )
     assert not (tmp_path / "runs").exists()
+
+
+def test_another_metric_is_shown_and_what_nobody_told_is_not(run):
+    reward = Metric("total_reward")
+    ticket = Ticket(
+        MASK, WEIGHTS, WEIGHTS, KEY.level, CONFIG, {reward.test: 7.5}
+    )
+    row = {
+        "replicate": KEY.replicate, "branch": KEY.branch, "level": KEY.level,
+    }
+    run.save(KEY, ticket, EVALUATIONS, row, "")
+    EventFiles(run, reward).write([KEY])
+    (path,) = pathlib.Path(folder(run)).iterdir()
+    tags = read(path).Tags()["tensors"]
+    assert "test_total_reward" in tags
+    assert "early_stop_step" not in tags and "test_accuracy" not in tags
+    columns = pathlib.Path(run.path, "tensorboard")
+    (file,) = [one for one in columns.iterdir() if one.is_file()]
+    assert b"test total reward" in file.read_bytes()

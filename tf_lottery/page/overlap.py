@@ -42,9 +42,8 @@ _METHOD = (
     "would share (hypergeometric; of the index to first order). z is how far "
     "above that the weights kept by both are, in standard deviations, all "
     f"pairs together; beyond {_FAR:g} is called more or less than chance. "
-    "Chance knows nothing but counts: masks that avoid the same inputs, such "
-    "as pixels that are never lit, share more without having found the same "
-    "connections."
+    "Chance knows nothing but counts: masks that avoid the same inputs{} "
+    "share more without having found the same connections."
 )
 
 
@@ -65,7 +64,9 @@ def overlap(runs: Sequence[Run]) -> Section | None:
     found = groups(runs, problems.append)
     if not found and not problems:
         return None
-    text = [_METHOD] if found else []
+    pixels = any(run.of_images for run in runs)
+    such = ", such as pixels that are never lit," if pixels else ""
+    text = [_METHOD.format(such)] if found else []
     for run in runs:
         text += _replicates(run, found)
     text += _levels(found)

@@ -15,6 +15,7 @@ from tf_lottery.analysis import compare_movement
 from tf_lottery.analysis import displacement
 from tf_lottery.analysis import measure_tickets
 from tf_lottery.config import Config
+from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
 from tf_lottery.page.section import Section
 from tf_lottery.plan import MAIN
@@ -71,6 +72,11 @@ class Run:
     def metric(self) -> Metric:
         """What its networks are judged by."""
         return self.results.metric
+
+    @property
+    def of_images(self) -> bool:
+        """Whether its networks see images, as far as that is known."""
+        return self.metric == ACCURACY and "task" not in self.config
 
     @property
     def method(self) -> str | None:
