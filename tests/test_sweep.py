@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery.metric import PERPLEXITY
 
 FLAGS = (
     "--method=perturbed", "--epsilon=0,0.02", "--target_sparsity=0.5,0.8",
@@ -77,3 +78,17 @@ def test_all_are_checked_before_one_is_trained(command, tmp_path):
     )
     assert done.status == 1 and "`model` must be" in done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_several_epsilons_are_refused_where_there_is_no_accuracy(monkeypatch):
+    class Checked:
+        identity = {"metric": PERPLEXITY.to_json()}
+
+    monkeypatch.setattr(
+        "tf_lottery.sweep.Experiment", lambda *arguments: Checked()
+    )
+    with pytest.raises(ValueError, match="judged by perplexity. Received: ep"):
+        tfl.run(
+            method="perturbed", epsilon=(0.0, 0.1), target_sparsity=(0.5,),
+            quiet=True,
+        )

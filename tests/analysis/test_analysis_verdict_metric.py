@@ -157,11 +157,11 @@ def test_early_stopping_that_nobody_told_is_not_spoken_of():
 
 def test_a_network_that_has_diverged_is_left_out():
     found = judge([
-        *rows_of(PERPLEXITY, "main", 0, [10.0] * 3),
-        *rows_of(PERPLEXITY, "main", 2, [9.0, 9.5, math.inf]),
+        *rows_of(PERPLEXITY, "main", 0, [10.0] * 4),
+        *rows_of(PERPLEXITY, "main", 2, [9.0, 9.5, math.inf, math.inf]),
     ], metric=PERPLEXITY)
     one = found.primary.comparisons["dense"]
-    assert (one.paired.pairs, one.left_out) == (2, 1)
+    assert (one.paired.pairs, one.left_out) == (2, 2)
     assert found.step == pytest.approx(math.log(10 / 9.5))
 
 

@@ -105,13 +105,16 @@ def test_a_cost_is_worse_where_a_reward_is_better():
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_a_network_that_has_diverged_reaches_nothing(value):
+def test_a_network_that_has_diverged_reaches_nothing(value, tmp_path):
     rows = [row(PERPLEXITY, 0, 9.0), row(PERPLEXITY, 1, value)]
     text = report.finding(rows, metric=PERPLEXITY)
     assert "falls short of dense" in text and "(beyond comparison, one" in text
     rows.append(row(PERPLEXITY, 2, 12.0))
     assert "the closest, level 2" in report.finding(rows, metric=PERPLEXITY)
+    rows += pair(PERPLEXITY, 2, 11.0, value, branch="reinit")
+    rows += pair(PERPLEXITY, 1, 9.0, value, branch="shuffle_mask")
     figure = report.accuracy_figure(rows, title="", metric=PERPLEXITY)
+    report.save_figure(figure, tmp_path / "a.png")
     assert all(map(math.isfinite, figure.axes[0].get_ylim()))
 
 
@@ -138,6 +141,13 @@ def test_the_axis_of_a_cost_is_cut_off_at_its_upper_end():
     assert mark.get_marker() == "^" and mark.get_ydata()[0] == high
     (note,) = [text for text in axes.texts if text.get_gid() == "hidden-note"]
     assert note.get_text() == f"1 point above {high:.1f} cut off"
+
+
+def test_where_all_tickets_are_at_0_nothing_is_cut_off():
+    rows = [row(REWARD, 0, 0.0), row(REWARD, 1, 0.0),
+            row(REWARD, 1, -5.0, branch="reinit")]
+    (axes,) = report.accuracy_figure(rows, title="", metric=REWARD).axes
+    assert axes.get_ylim()[0] < -5.0
 
 
 def test_a_reward_that_is_far_off_is_cut_off_below():

@@ -284,7 +284,10 @@ def _draw_gap(axes: Axes, run: Run) -> None:
     )
     against_weights(axes, there)
     unit = f" ({metric.unit})" if metric.unit else ""
-    axes.set_ylabel(f"{gap} {metric.words}{unit}", fontsize=SIZE)
+    what = f"{metric.words}, {gap}"
+    if metric.percent:
+        what = f"{gap} {metric.words}"
+    axes.set_ylabel(f"{what}{unit}", fontsize=SIZE)
 
 
 def _draw_speed(axes: Axes, run: Run) -> None:

@@ -76,9 +76,10 @@ def ruling(run: Run) -> Ruling:
             facts.append((_minus(metric.comparison("ticket", what)), text))
     margin = metric.signed(metric.threshold(found.margin))
     facts.append(("margin", _minus(margin)))
-    return Ruling(
-        run.label, one.verdict, line, facts, f"test {metric.words}"
-    )
+    measured = f"test {metric.words}"
+    if not metric.higher_is_better:
+        measured += " (above 0 the ticket is better)"
+    return Ruling(run.label, one.verdict, line, facts, measured)
 
 
 def verdict(runs: Sequence[Run]) -> Section:
