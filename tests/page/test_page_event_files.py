@@ -244,7 +244,7 @@ def test_another_metric_is_shown_and_what_nobody_told_is_not(run):
     row = {
         "replicate": KEY.replicate, "branch": KEY.branch, "level": KEY.level,
     }
-    run.save(KEY, ticket, EVALUATIONS, row, "")
+    run.save(KEY, ticket, [], row, "")
     EventFiles(run, reward).write([KEY])
     (path,) = pathlib.Path(folder(run)).iterdir()
     tags = read(path).Tags()["tensors"]

@@ -23,6 +23,7 @@ from tf_lottery.page.reading import read_run
 from tf_lottery.page.reading import read_runs
 from tf_lottery.page.run import by_metric
 from tf_lottery.page.run import listed
+from tf_lottery.page.settings import configuration
 from tf_lottery.page.verdict import ruling
 from tf_lottery.page.verdict import verdict
 
@@ -167,6 +168,7 @@ def test_runs_of_two_metrics_are_shown_apart(make, text, reward, tmp_path,
     assert [len(f.drawn.axes[0].get_legend_handles_labels()[0])
             for f in section.figures] == [2, 1]
     found = verdict(runs)
+    assert [len(table.rows) for table in found.tables] == [2, 1]
     assert names(found) == ["verdict", "verdict_2", "verdicts", "verdicts_2"]
     page.write(runs, tmp_path / "out")
     text = parse(tmp_path / "out" / "index.html").text
@@ -234,12 +236,23 @@ def test_cells_of_a_table_are_in_the_metrics_unit():
     assert cell_text("test_success_rate_mean", 0.5, rate) == "50.00 %"
     assert cell_text("gap", 0.25, rate) == "25.00 %"
     assert cell_text("test_reward", -7.0, REWARD) == "\N{MINUS SIGN}7.00"
+    assert cell_text("test_reward_min", 7, REWARD) == "7.00"
     assert cell_text("gap", 0.25, REWARD) == "0.25"
     assert cell_text("gap", 0.25, PERPLEXITY) == "25.00 %"
     # A name may be a word of another column.
     assert cell_text("early_stop_step_min", 1.5, Metric("step")) == "1.5"
     assert cell_text("dense_gain_lower", 1.5) == "+1.50"
     assert cell_text("dense_gain_upper_percent", 1.5) == "+1.50"
+
+
+def test_what_a_task_decides_is_no_setting(reward):
+    values = {"task": {"name": "cart", "settings": {}}, "levels": 2}
+    task = dataclasses.replace(reward, config=values)
+    changed, same, _ = configuration([task]).tables
+    assert {row[0] for row in (*changed.rows, *same.rows)} == set(values)
+    # Beside a run that uses them they are there.
+    tables = configuration([task, reward]).tables
+    assert "batch_size" in {row[0] for row in tables[1].rows}
 
 
 def test_csv_files_have_every_digit(make, undrawn):

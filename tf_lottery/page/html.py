@@ -184,11 +184,10 @@ def cell_text(column: str, value: Any, metric: Metric = ACCURACY) -> str:
         value = value.item()
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
+    # A training function may return a reward that is an integer.
+    if isinstance(value, int) and not _is_of(metric, column):
         return f"{value:,}"
-    if not isinstance(value, float):
-        return str(value)
-    if not math.isfinite(value):
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return str(value)
     if re.search(r"(_pp|_gain(_lower|_upper)?(_percent)?)$", column):
         return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")

@@ -66,6 +66,10 @@ def configuration(runs: Sequence[Run]) -> Section | None:
     for name in sorted(defaults | dict.fromkeys(
         name for run in runs for name in run.config
     )):
+        if all("task" in run.config and name not in run.config
+               for run in runs):
+            # Of data, network or training, which the task decides.
+            continue
         default = setting_text(defaults.get(name))
         texts = [
             setting_text(run.config.get(name, defaults.get(name)))
