@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tf_lottery.analysis.paired import ALPHA
@@ -204,7 +204,8 @@ def columns(
         values: list[float | None] = [None] * 3
         if paired.pairs:
             values = [paired.mean, paired.lower, paired.upper]
-        kind, plain = "difference", metric.fraction
+        kind = "difference"
+        plain: Callable[[float], float] = metric.fraction
         if name == EARLY_STOP:
             kind, plain = "ratio", math.exp
         values = [None if v is None else plain(v) for v in values]
