@@ -101,6 +101,14 @@ class Results:
             metric=self.metric,
         )
 
+    def areas(self) -> list[analysis.Area]:
+        """Returns how far the curves of tickets and controls are apart.
+
+        Of the levels with at most 30 % of the weights, a control each:
+        reinit, shuffle_mask, random_mask, where they were run at two levels.
+        """
+        return analysis.areas(self.rows, self.metric)
+
     def metrics(self) -> list[dict[str, Any]]:
         """Returns every evaluation of every training, as in report/metrics.csv.
 
@@ -162,6 +170,7 @@ class Results:
             names, ([row[n] for n in names] for row in verdict.rows()), path
         )
         parts = [self.table(), verdict.text(), self.finding()]
+        parts += [one.text(self.metric) for one in self.areas()]
         if not verdict.levels:
             # The finding says so too.
             del parts[1]

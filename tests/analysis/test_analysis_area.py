@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tf_lottery.analysis import area_between
+from tf_lottery.analysis import area_between, areas
 from tf_lottery.metric import PERPLEXITY, Metric
 
 REWARD = Metric("reward")
@@ -72,3 +72,24 @@ def test_less_perplexity_is_better():
 )
 def test_where_there_is_nothing_to_go_between(given):
     assert area_between(given, "random_mask", metric=REWARD) is None
+
+
+def test_what_it_says():
+    given = rows({3: 2.0, 4: 2.0}) + rows({3: 4.0, 4: 4.0}, replicate=1)
+    (found,) = areas(given, REWARD)
+    # One-sided 95 % bound of two values with sd sqrt(2): t is 6.314.
+    assert found.text(REWARD) == (
+        "From 20.0 to 10.0 % of the weights ticket - random_mask is +3.00, at "
+        "least -3.31 in the mean over the curve (along the logarithm of "
+        "density), above 0 in 2 of 2 replicates."
+    )
+
+
+def test_controls_of_the_verdict_have_one_each():
+    given = rows({3: 2.0, 4: 2.0}) + [
+        {**row, "branch": name}
+        for name in ("reinit", "resample")
+        for row in rows({3: 1.0, 4: 1.0}) if row["branch"] != "main"
+    ]
+    found = areas(given, REWARD)
+    assert [one.control for one in found] == ["reinit", "random_mask"]

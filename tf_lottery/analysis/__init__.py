@@ -3,6 +3,7 @@
 from tf_lottery.analysis.area import Area
 from tf_lottery.analysis.area import SPARSE
 from tf_lottery.analysis.area import area_between
+from tf_lottery.analysis.area import areas
 from tf_lottery.analysis.comparison import Comparison
 from tf_lottery.analysis.comparison import advantages
 from tf_lottery.analysis.comparison import early_stop_ratios
@@ -101,6 +102,7 @@ __all__ = [
     "Verdict",
     "advantages",
     "area_between",
+    "areas",
     "best_level",
     "bimodality",
     "check_controls",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_lottery.analysis.comparison import COMPARED
 from tf_lottery.analysis.paired import Paired
 from tf_lottery.analysis.paired import paired_differences
 from tf_lottery.metric import ACCURACY
@@ -42,8 +43,33 @@ class Area:
 
     @property
     def above(self) -> int:
-        """In how many replicates the tickets' curve is above."""
+        """In how many replicates the tickets' curve is the better one."""
         return sum(value > 0 for value in self.by_replicate.values())
+
+    def text(self, metric: Metric = ACCURACY) -> str:
+        """Returns what it is, in a sentence.
+
+        Args:
+            metric: what the networks are judged by.
+
+        Example:
+            >>> Area("reinit", {0: 0.02}, (1, 2), (0.2, 0.1)).text()
+            'From 20.0 to 10.0 % of the weights ticket - reinit is +2.00 pp \
+in the mean over the curve (along the logarithm of density), above 0 in 1 of 1 \
+replicates.'
+        """
+        paired = self.paired
+        bound = ""
+        if paired.lower is not None:
+            bound = f", at least {metric.signed(paired.lower)}"
+        high, low = (f"{100 * density:.1f}" for density in self.densities)
+        return (
+            f"From {high} to {low} % of the weights "
+            f"{metric.comparison('ticket', self.control)} is "
+            f"{metric.signed(paired.mean)}{bound} in the mean over the curve "
+            "(along the logarithm of density), above 0 in "
+            f"{self.above} of {len(self.by_replicate)} replicates."
+        )
 
 
 def area_between(
@@ -79,6 +105,9 @@ def area_between(
         ...     for b, a in [("main", t), ("reinit", c)]]
         >>> round(area_between(rows, "reinit").by_replicate[0], 3)
         0.2
+
+    Reference:
+        Yu et al., 2020, arXiv:1906.02768, whose figures have these curves.
     """
     found: dict[str, dict[int, dict[int, Mapping[str, Any]]]] = {}
     for row in rows:
@@ -112,6 +141,24 @@ def area_between(
         tuple(level for level, _, _ in first),
         (first[0][1], first[-1][1]),
     )
+
+
+def areas(
+    rows: Iterable[Mapping[str, Any]], metric: Metric = ACCURACY
+) -> list[Area]:
+    """Returns the areas between tickets and the controls that there are.
+
+    Args:
+        rows: of results.csv.
+        metric: what the networks are judged by.
+
+    Example:
+        >>> areas([])
+        []
+    """
+    rows = list(rows)
+    found = (area_between(rows, name, metric=metric) for name in COMPARED)
+    return [area for area in found if area is not None]
 
 
 def _mean_along(curve: list[tuple[int, float, float]]) -> float:

@@ -77,7 +77,12 @@ def accuracy(runs: Sequence[Run]) -> Section | None:
         f"{_capital(listed(words))} against density",
         [
             f"Mean test {listed(words)} at the end of the whole training "
-            "budget, with the range from the lowest to the highest replicate."
+            "budget, with the range from the lowest to the highest replicate.",
+            *(
+                f"{run.label}: {area.text(run.metric)}"
+                if len(runs) > 1 else area.text(run.metric)
+                for run in runs for area in run.results.areas()
+            ),
         ],
         figures,
         tables,
