@@ -279,8 +279,8 @@ def _value_axis(
     main = heights("mean", [e for e in entries if e["branch"] == "main"])
     main = [value for value in main if math.isfinite(value)]
     top = max(filter(math.isfinite, heights(best, entries)))
-    # A percentage point, or a tenth of the best.
-    least = 1.0 if metric.percent else abs(max(finite)) / 10.0
+    # A percentage point, or a quarter of the best.
+    least = 1.0 if metric.percent else abs(max(finite)) / 4.0
     floor = _robust_floor(main or finite, finite, least)
     # Bars of points that are shown may reach lower, within reason.
     lows = [
