@@ -189,6 +189,34 @@ def test_evaluations_become_metrics_and_an_early_stop(run):
     assert (found[-1]["split"], found[-1]["value"]) == ("train", 0.5)
 
 
+def test_early_stop_looks_at_losses_that_are_numbers(run):
+    evaluations = [
+        {"step": step, "split": split, "loss": loss, "cost": loss}
+        for step, loss in ((1, float("nan")), (2, 1.0), (3, 2.0))
+        for split in ("validation", "test")
+    ]
+    (row,) = run(Training(evaluations=evaluations), levels=0).rows
+    assert row["early_stop_step"] == 2
+
+
+def test_what_else_is_returned_does_not_change_what_a_row_is_of(run):
+    told = {
+        "replicate": 5, "branch": "other", "level": 7, "density": 0.5,
+        "kept_weights": 1, "train_seconds": -1.0, "inference_flops": 0,
+        "games": 3, "val_cost": None, "train_steps": None,
+        "train_cost": np.float32(0.5), "train_examples": np.int64(6),
+    }
+    results = run(Training(**told), levels=1)
+    assert [
+        (r["replicate"], r["branch"], r["level"], r["kept_weights"])
+        for r in results.rows
+    ] == [(0, "main", 0, 30), (0, "main", 1, 25)]
+    row = results.rows[0]
+    assert row["train_seconds"] >= 0 and row["inference_flops"] == 60
+    assert (row["val_cost"], row["train_steps"]) == (None, 4)
+    assert (row["train_cost"], row["train_examples"]) == (0.5, 6)
+
+
 def test_one_shot_and_at_init(run):
     for method, trained in (("one_shot", [0, 1, 2]), ("at_init", [0, 1, 2])):
         training = Training()
@@ -228,10 +256,15 @@ def test_what_the_task_decides_is_refused_before_anything(
 @pytest.mark.parametrize(
     "returned, message",
     [
-        (None, r"a number 'test_cost'\. Received: \{\} at level 0"),
+        (None, r"a number 'test_cost', .*Received: \{\} at lev"),
         ({"cost": 1.0}, "a number 'test_cost'"),
         ({"test_cost": "low"}, "a number 'test_cost'"),
         ({"test_cost": float("nan")}, "Received: NaN at level 0"),
+        ({"test_cost": "1.5"}, "a number 'test_cost'"),
+        ({"test_cost": None}, "a number 'test_cost'"),
+        ({"test_cost": 1, "test_loss": "x"}, "or None by .*test_loss"),
+        ({"test_cost": 1, "train_examples": 1.5}, "or None by .*train_exam"),
+        ({"test_cost": 1, "early_stop_step": 2}, "leave out early_stop_step"),
         ({"test_cost": 1, "evaluations": [{"step": 1}]}, "`evaluations` must"),
         (
             {"test_cost": 1, "evaluations": [

@@ -212,6 +212,9 @@ def make_row(
         # These follow from other rows, and are added to all at once.
         if name not in analysis.SEARCH_COLUMNS
     }
+    # A method's own are in the ticket; what else a user's training function
+    # returns must not take the place of what is known here.
+    row |= {k: v for k, v in ticket.metrics.items() if k in row}
     row |= {
         "replicate": key.replicate,
         "branch": key.branch,
@@ -220,8 +223,6 @@ def make_row(
         "sparsity": mask.sparsity,
         "kept_weights": mask.kept,
         "prunable_weights": mask.size,
-        # A method's own are in the ticket.
-        **{k: v for k, v in ticket.metrics.items() if k in row},
         "train_seconds": round(seconds, 3),
         **costs,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ import keras
 from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.metric import Metric
+
+# Columns of results.csv that a training function may fill with whole numbers.
+_WHOLE = ("train_examples", "train_steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +121,30 @@ class Task:
         }
 
 
+def _told(metric: Metric) -> tuple[str, ...]:
+    """Columns of results.csv that a training function may fill."""
+    splits = map(metric.column, ("test", "val", "train"))
+    return (*splits, "test_loss", "val_loss", *_WHOLE)
+
+
+def _followed(metric: Metric) -> tuple[str, ...]:
+    """Columns of results.csv that follow from the evaluations."""
+    return ("early_stop_step", metric.early_stop, "early_stop_censored")
+
+
+def _number(value: Any, *, whole: bool) -> float:
+    """A number as Python has it; a text that can be read as one is none."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError
+    number = float(value)
+    # A reward that is an integer stays one.
+    if number.is_integer() and (whole or isinstance(value, int)):
+        return int(value)
+    if whole:
+        raise ValueError
+    return number
+
+
 class TaskTrainer:
     """Calls the training function of a task, and checks what it returns.
 
@@ -174,34 +202,55 @@ class TaskTrainer:
         )
         self.seconds = time.monotonic() - started
         found = dict(returned or {})
-        self._check(found, level)
+        evaluations = found.pop("evaluations", ())
+        columns = self._columns(found, level)
         apply_masks(model)
         if get_mask(model) != before:
             raise RuntimeError(
                 "`train` must leave the mask as it is. Received: another one "
                 f"after the training of level {level}. The search prunes."
             )
-        self.rows = self._evaluations(found.pop("evaluations", ()), level)
+        self.rows = self._evaluations(evaluations, level)
         self._on_step(task.train_steps, ())
-        steps = found.pop("train_steps", task.train_steps - start_step)
-        return {"train_steps": int(steps), **found, **self._early_stop()}
+        steps = {"train_steps": task.train_steps - start_step}
+        others = {k: v for k, v in found.items() if k not in _told(task.metric)}
+        return {**steps, **others, **columns, **self._early_stop()}
 
-    def _check(self, found: Mapping[str, Any], level: int) -> None:
-        name = self._task.metric.test
+    def _columns(
+        self, found: Mapping[str, Any], level: int
+    ) -> dict[str, float]:
+        """What was returned of the columns of results.csv, as plain numbers."""
+        metric = self._task.metric
+        known = {k: found[k] for k in _told(metric) if k in found}
+        name = metric.test
         try:
-            value = float(found[name])
+            values = {
+                k: _number(v, whole=k in _WHOLE)
+                for k, v in known.items()
+                if v is not None
+            }
+            test = values[name]
         except (KeyError, TypeError, ValueError):
             raise RuntimeError(
-                f"`train` must return a dict with a number {name!r}. "
-                f"Received: {dict(found)!r} at level {level}. It is the "
-                "metric of the task, on the test set after training."
+                f"`train` must return a dict with a number {name!r}, and "
+                f"numbers or None by {', '.join(_told(metric)[1:])}. "
+                f"Received: {dict(found)!r:.300} at level {level}. The first "
+                "is the metric of the task, on the test set after training."
             ) from None
-        if value != value:
+        if math.isnan(test):
             raise RuntimeError(
                 f"`train` must return a number {name!r}. Received: NaN at "
                 f"level {level}. Training has diverged; finished levels are "
                 "kept."
             )
+        odd = [k for k in _followed(metric) if k in found]
+        if odd:
+            raise RuntimeError(
+                f"`train` must leave out {', '.join(odd)}. Received: one of "
+                f"them at level {level}. Early stopping follows from the loss "
+                "of \"validation\" in `evaluations`."
+            )
+        return values
 
     def _evaluations(self, rows: Any, level: int) -> list[dict[str, Any]]:
         try:
@@ -230,7 +279,8 @@ class TaskTrainer:
         rows = [
             row
             for row in self.rows
-            if row["split"] == "validation" and "loss" in row
+            if row["split"] == "validation"
+            and math.isfinite(row.get("loss", math.nan))
         ]
         if not rows:
             return {}
