@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from tf_lottery import report
 from tf_lottery.metric import ACCURACY, PERPLEXITY, Metric
 
 REWARD = Metric("reward", margin=5.0)
@@ -79,6 +80,19 @@ def test_json_gives_it_back(metric):
 
 def test_runs_without_one_are_judged_by_accuracy():
     assert Metric.from_json(None) is ACCURACY
+
+
+def test_no_name_makes_a_column_of_something_else():
+    others = {
+        column for column in report.COLUMNS if "accuracy" not in column
+    } | {"step", "split"}
+    for column in others:
+        name = column
+        for split in ("train_", "val_", "test_", "early_stop_test_"):
+            name = name.removeprefix(split)
+        if name != column or name in ("step", "split"):
+            with pytest.raises(ValueError, match="another one than"):
+                Metric(name)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+# Results have columns such as train_steps, and evaluations step and split.
+_TAKEN = frozenset((
+    "loss", "steps", "seconds", "examples", "flops", "effective_flops",
+    "step", "split",
+))
+
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
@@ -47,11 +53,11 @@ class Metric:
                 "`name` must be an identifier, such as 'reward'. Received: "
                 f"name={self.name!r}. It is part of the columns' names."
             )
-        if self.name == "loss":
+        if self.name in _TAKEN:
             raise ValueError(
-                "`name` must be another one than 'loss', which results.csv "
-                "has beside the metric. Received: name='loss'. Call it "
-                "'cost', for example."
+                f"`name` must be another one than {self.name!r}, which files "
+                f"have beside the metric. Received: name={self.name!r}. Call "
+                "it 'cost', for example, or 'steps_to_goal'."
             )
         self.check_margin(self.margin)
         if self.percent and self.ratio:

@@ -240,7 +240,7 @@ def test_cells_of_a_table_are_in_the_metrics_unit():
     assert cell_text("gap", 0.25, REWARD) == "0.25"
     assert cell_text("gap", 0.25, PERPLEXITY) == "25.00 %"
     # A name may be a word of another column.
-    assert cell_text("early_stop_step_min", 1.5, Metric("step")) == "1.5"
+    assert cell_text("early_stop_step_min", 1.5, Metric("stop")) == "1.5"
     assert cell_text("dense_gain_lower", 1.5) == "+1.50"
     assert cell_text("dense_gain_upper_percent", 1.5) == "+1.50"
 

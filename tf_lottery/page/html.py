@@ -209,7 +209,7 @@ def _is_of(metric: Metric, column: str) -> bool:
     """Whether a column has values of the metric."""
     if metric == ACCURACY:
         return ACCURACY.name in column
-    # Other names, such as "step", may be words of other columns too.
+    # Other names, such as "stop", may be words of other columns too.
     pattern = rf"((early_stop_)?(train|test)_)?{metric.name}(_mean|_min|_max)?"
     return re.fullmatch(pattern, column) is not None
 
