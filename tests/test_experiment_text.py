@@ -103,6 +103,13 @@ def test_criteria_look_at_sequences(criterion, command, folder):
             ],
             "`branches` must be without random_pixels for text",
         ),
+        (
+            [
+                "--method=one_shot", "--criterion=synflow",
+                "--target_sparsity=0.5",
+            ],
+            "`model` must take real numbers: ones are no token ids",
+        ),
         (["--text_file=none.txt"], "`text_file` must be left out for this da"),
         (["--dataset=text_file"], "`text_file` must be given for this datase"),
         (["--dataset=digits", "--text_file=no.txt"], "`text_file` must be a f"),

@@ -59,6 +59,11 @@ class SynFlow(Pruner):
         self.rounds = rounds
         self.float64 = float64
 
+    def check_model(self, model: keras.Model) -> None:
+        """Raises ValueError for a model that takes token ids."""
+        inputs = getattr(model, "inputs", None) or ()
+        _check_real(model, keras.tree.flatten(inputs))
+
     def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
         """Returns `|w| * dR/d|w|`, float32 or float64.
 
@@ -163,19 +168,22 @@ def _ones(context):
 
     inputs = _inputs(context)
     leaves = keras.tree.flatten(inputs)
-    types = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
-    if not all(map(keras.backend.is_float_dtype, types)) or any(
-        isinstance(layer, keras.layers.Embedding)
-        for layer in walk(context.model)
-    ):
-        raise ValueError(
-            "`model` must take real numbers: ones are no token ids. Received: "
-            f"model {context.model.name!r}, which takes {', '.join(types)} or "
-            "has an Embedding. Prune it by another criterion, such as snip."
-        )
+    _check_real(context.model, leaves)
     return keras.tree.map_structure(
         lambda leaf: tf.ones((1, *leaf.shape[1:])), inputs
     )
+
+
+def _check_real(model, leaves):
+    types = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
+    if not all(map(keras.backend.is_float_dtype, types)) or any(
+        isinstance(layer, keras.layers.Embedding) for layer in walk(model)
+    ):
+        raise ValueError(
+            "`model` must take real numbers: ones are no token ids. Received: "
+            f"model {model.name!r}, which takes {', '.join(types)} or "
+            "has an Embedding. Prune it by another criterion, such as snip."
+        )
 
 
 def _inputs(context):
