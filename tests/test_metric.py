@@ -73,6 +73,18 @@ def test_names_and_values_for_people():
     assert (ACCURACY.text(0.5), REWARD.text(-3.25)) == ("50.00 %", "-3.25")
 
 
+def test_small_values_have_digits():
+    assert (COST.text(0.001234), COST.text(-0.05)) == ("0.00123", "-0.05")
+    assert (COST.text(0.0), COST.text(0.1)) == ("0.00", "0.10")
+    assert (COST.signed(0.00056), COST.signed(-2.0)) == ("+0.00056", "-2.00")
+    # Units have a size of their own.
+    assert (ACCURACY.signed(2e-5), SPEED.signed(2e-5)) == (
+        "+0.00 pp", "+0.00 %",
+    )
+    assert (SPEED.text(0.001), ACCURACY.text(0.00001)) == ("0.001", "0.00 %")
+    assert (COST.text(math.nan), COST.text(math.inf)) == ("nan", "inf")
+
+
 @BY_NAME
 def test_json_gives_it_back(metric):
     assert Metric.from_json(json.loads(json.dumps(metric.to_json()))) == metric

@@ -14,6 +14,21 @@ _TAKEN = frozenset((
 ))
 
 
+def digits(number: float, *, sign: bool = False) -> str:
+    """Returns a number of no known size for people.
+
+    Args:
+        number: with two decimals, or below a tenth with three digits.
+        sign: whether a plus is written too.
+
+    Example:
+        >>> digits(12.345), digits(0.0012345), digits(0.5, sign=True)
+        ('12.35', '0.00123', '+0.50')
+    """
+    plus = "+" if sign else ""
+    return f"{number:{plus}{'.3g' if 0 < abs(number) < 0.1 else '.2f'}}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """A number of a trained network, and which of two is the better one.
@@ -224,7 +239,20 @@ class Metric:
             >>> ACCURACY.signed(0.0021), PERPLEXITY.signed(math.log(1.012))
             ('+0.21 pp', '+1.20 %')
         """
-        return f"{self.points(advantage):+.2f} {self.unit}".rstrip()
+        return f"{self.signed_number(advantage)} {self.unit}".rstrip()
+
+    def signed_number(self, advantage: float) -> str:
+        """Returns an advantage as `signed` does, without the unit.
+
+        Args:
+            advantage: as `advantage` returns it.
+
+        Example:
+            >>> ACCURACY.signed_number(0.0021), REWARD.signed_number(0.0021)
+            ('+0.21', '+0.0021')
+        """
+        points = self.points(advantage)
+        return f"{points:+.2f}" if self.unit else digits(points, sign=True)
 
     def shown(self, value: float) -> float:
         """Returns a value as an axis or a column shows it.
@@ -248,7 +276,20 @@ class Metric:
             >>> ACCURACY.text(0.97534), PERPLEXITY.text(5.0)
             ('97.53 %', '5.00')
         """
-        return f"{self.shown(value):.2f}{' %' if self.percent else ''}"
+        return f"{self.number(value)}{' %' if self.percent else ''}"
+
+    def number(self, value: float) -> str:
+        """Returns a value as `text` does, without the unit.
+
+        Args:
+            value: of the metric.
+
+        Example:
+            >>> ACCURACY.number(0.97534), REWARD.number(0.00123)
+            ('97.53', '0.00123')
+        """
+        shown = self.shown(value)
+        return f"{shown:.2f}" if self.percent else digits(shown)
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as plain JSON values."""

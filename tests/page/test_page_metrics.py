@@ -242,7 +242,8 @@ def test_cells_of_a_table_are_in_the_metrics_unit():
     # A name may be a word of another column.
     assert cell_text("early_stop_step_min", 1.5, Metric("stop")) == "1.5"
     assert cell_text("dense_gain_lower", 1.5) == "+1.50"
-    assert cell_text("dense_gain_upper_percent", 1.5) == "+1.50"
+    assert cell_text("dense_gain_lower", 0.0015) == "+0.0015"
+    assert cell_text("dense_gain_upper_percent", 0.001) == "+0.00"
 
 
 def test_what_a_task_decides_is_no_setting(reward):

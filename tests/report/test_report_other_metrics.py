@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tf_lottery import report
+from tf_lottery.analysis import judge
 from tf_lottery.analysis import transfer_cell
 from tf_lottery.analysis import transfer_columns
 from tf_lottery.metric import ACCURACY
@@ -213,3 +214,24 @@ def test_a_transferred_ticket_is_compared_by_its_metric():
     assert "+0.25\n" in report.transfer_table(cells, REWARD)
     assert "by +0.25. " in report.transfer_finding(cells, REWARD)
     assert "+25.00 pp" in report.transfer_finding(cells, ACCURACY)
+
+
+def test_what_is_small_is_shown_all_the_same():
+    rows = [
+        row(COST, level, value / 1000, replicate=i, branch=branch)
+        for level, branch, values in (
+            (0, "main", (4.0, 5.0)), (1, "main", (2.0, 2.5)),
+            (1, "random_mask", (3.0, 3.5)),
+        )
+        for i, value in enumerate(values)
+    ]
+    table = report.text_table(rows, COST)
+    assert "0.0045 (0.004-0.005)" in table and table.count("0.00325") == 1
+    told = judge(rows, metric=COST, margin=0.001).text()
+    assert "dense - ticket is +0.00225 (95 % bounds +1.78e-05 and +0.0" in told
+    assert "margin 0.001)" in told
+    assert "random_mask - ticket +0.001 (at least" in told
+    cell = transfer_cell(rows, 0.8, COST)
+    cells = [cell | {"source": "a", "target": "b", "own": False}]
+    assert "+0.001" in report.transfer_table(cells, COST)
+    assert "by +0.001. " in report.transfer_finding(cells, COST)

@@ -83,11 +83,11 @@ def _values(verdict: Verdict, one: LevelVerdict) -> str:
     dense, metric = one.comparisons[DENSE], verdict.metric
     count = dense.paired.pairs
     # In the unit of the difference, which it is held against.
-    margin = abs(metric.points(metric.threshold(verdict.margin)))
+    margin = metric.signed_number(metric.threshold(verdict.margin))[1:]
     parts = [
         f"{metric.comparison('ticket', DENSE)} is "
         f"{metric.signed(dense.paired.mean)} "
-        f"({_interval(dense, metric)}margin {margin:.2f})"
+        f"({_interval(dense, metric)}margin {margin})"
     ]
     for name, what in COMPARED.items():
         if name in one.comparisons:
@@ -104,7 +104,7 @@ def _values(verdict: Verdict, one: LevelVerdict) -> str:
         joined += (
             " The differences to dense vary by no more than a step of "
             f"{metric.words}, "
-            f"{f'{metric.points(verdict.step):.2f} {metric.unit}'.rstrip()}, "
+            f"{metric.signed(verdict.step)[1:]}, "
             "which is taken for their standard deviation."
         )
     if dense.left_out:
@@ -116,8 +116,8 @@ def _interval(one: Comparison, metric: Metric) -> str:
     if one.paired.lower is None or one.paired.upper is None:
         return ""
     return (
-        f"95 % bounds {metric.points(one.paired.lower):+.2f} and "
-        f"{metric.points(one.paired.upper):+.2f}, "
+        f"95 % bounds {metric.signed_number(one.paired.lower)} and "
+        f"{metric.signed_number(one.paired.upper)}, "
     )
 
 
@@ -126,8 +126,7 @@ def _least(one: Comparison, count: int, metric: Metric) -> str:
     some = "pair" if pairs == 1 else "pairs"
     notes = [f"{pairs} {some}"] if pairs != count else []
     if one.paired.lower is not None:
-        least = metric.points(one.paired.lower)
-        notes.insert(0, f"at least {least:+.2f}")
+        notes.insert(0, f"at least {metric.signed_number(one.paired.lower)}")
     return f" ({', '.join(notes)})" if notes else ""
 
 

@@ -221,7 +221,7 @@ def _hill(run: Run, several: bool) -> str:
     if not _trained(run):
         return said
     gaps = [
-        f"{metric.points(one.gap.mean):.2f} {metric.unit}".rstrip()
+        metric.signed(one.gap.mean).removeprefix("+")
         for one in (dense, top)
     ]
     return (

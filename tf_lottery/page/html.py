@@ -12,6 +12,7 @@ from typing import Any
 
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
+from tf_lottery.metric import digits
 from tf_lottery.page.drawing import figure_files
 from tf_lottery.page.drawing import inline_svg
 from tf_lottery.page.run import listed
@@ -189,8 +190,10 @@ def cell_text(column: str, value: Any, metric: Metric = ACCURACY) -> str:
         return f"{value:,}"
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return str(value)
-    if re.search(r"(_pp|_gain(_lower|_upper)?(_percent)?)$", column):
+    if re.search(r"_(pp|percent)$", column):
         return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    if re.search(r"_gain(_lower|_upper)?$", column):
+        return digits(value, sign=True).replace("-", "\N{MINUS SIGN}")
     if re.search(r"_ratio(_low|_high)?$", column):
         return f"{value:.2f} \N{MULTIPLICATION SIGN}"
     if _is_of(metric, column) or column in _VALUES:

@@ -239,7 +239,7 @@ def _scaled(advantage: float | None, metric: Metric) -> float | None:
 
 
 def _points(advantage: float, metric: Metric) -> str:
-    return _minus(f"{metric.points(advantage):+.2f}")
+    return _minus(metric.signed_number(advantage))
 
 
 def _minus(text: str) -> str:

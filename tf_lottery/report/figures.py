@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
-from tf_lottery.metric import ACCURACY, Metric
+from tf_lottery.metric import ACCURACY, Metric, digits
 from tf_lottery.report.layout import solve_layout
 from tf_lottery.report.summary import (
     branch_order,
@@ -305,13 +305,19 @@ def _value_axis(
         side, y = ("below", 0.035) if sign > 0 else ("above", 0.965)
         axes.text(
             0.015, y,
-            f"{len(hidden)} point{plural} {side} {sign * edge:.1f}"
-            f"{' %' if metric.percent else ''} cut off",
+            f"{len(hidden)} point{plural} {side} "
+            f"{_edge(sign * edge, metric)} cut off",
             transform=axes.transAxes, fontsize=_SMALL, color="0.25",
             gid="hidden-note", zorder=6,
             verticalalignment="baseline" if sign > 0 else "top",
             bbox={"color": "white", "alpha": 0.85, "pad": 1.0},
         )
+
+
+def _edge(value: float, metric: Metric) -> str:
+    if metric.percent:
+        return f"{value:.1f} %"
+    return f"{value:.1f}" if abs(value) >= 1.0 else digits(value)
 
 
 def _robust_floor(

@@ -80,7 +80,7 @@ def text_table(
 
 def _value(entry: Mapping[str, Any], metric: Metric) -> str:
     middle, low, high = (
-        f"{metric.shown(entry[f'{metric.test}_{name}']):.2f}"
+        metric.number(entry[f"{metric.test}_{name}"])
         for name in ("mean", "min", "max")
     )
     if entry["replicates"] == 1:
@@ -100,7 +100,7 @@ def _early_stop(entry: Mapping[str, Any]) -> str:
 def _control(entry: Mapping[str, Any] | None, metric: Metric) -> str:
     if entry is None:
         return ""
-    return f"{metric.shown(entry[f'{metric.test}_mean']):.2f}"
+    return metric.number(entry[f"{metric.test}_mean"])
 
 
 def _align(table: list[list[str]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tf_lottery.metric import ACCURACY, Metric
+from tf_lottery.metric import ACCURACY, Metric, digits
 from tf_lottery.report.summary import density_percent, mean
 
 if TYPE_CHECKING:
@@ -69,20 +69,19 @@ def transfer_finding(cells: _Cells, metric: Metric = ACCURACY) -> str:
         return "Nothing has been transferred yet."
     above = sum(cell["difference"] > 0 for cell in moved)
     shown = sum(_shown(cell) for cell in moved)
-    factor, unit = _factor(metric), f" {metric.unit}".rstrip()
+    unit = f" {metric.unit}".rstrip()
     # Of a cost what is above is worse.
     side = "above" if metric.higher_is_better else "better than"
     text = (
         f"Of {len(moved)} transferred tickets {above} "
         f"{'is' if above == 1 else 'are'} {side} random tickets of equal layer "
         f"counts by the mean, {shown} of them shown to be; on average by "
-        f"{factor * mean([cell['difference'] for cell in moved]):+.2f}{unit}"
+        f"{_signed(mean([c['difference'] for c in moved]), metric)}{unit}"
     )
     own = [cell["difference"] for cell in cells if cell["own"]]
     if own:
-        text += (
-            f", where the tickets were found by {factor * mean(own):+.2f}{unit}"
-        )
+        much = _signed(mean(own), metric)
+        text += f", where the tickets were found by {much}{unit}"
     text += ". "
     if all(cell["p_above"] is None for cell in moved):
         text += "Replicates are too few to show anything. "
@@ -190,12 +189,17 @@ def _factor(metric: Metric) -> float:
     return 100.0 if metric.percent or metric.ratio else 1.0
 
 
+def _signed(value: float, metric: Metric) -> str:
+    number = _factor(metric) * value
+    return f"{number:+.2f}" if metric.unit else digits(number, sign=True)
+
+
 def _number(cell: Mapping[str, Any], metric: Metric) -> list[str]:
-    star, factor = "*" if _shown(cell) else "", _factor(metric)
-    parts = [f"{factor * cell['difference']:+.2f}{star}"]
+    star = "*" if _shown(cell) else ""
+    parts = [f"{_signed(cell['difference'], metric)}{star}"]
     if cell["lower"] is not None:
-        low, high = factor * cell["lower"], factor * cell["upper"]
-        parts.append(f"({low:+.2f}, {high:+.2f})")
+        low, high = (_signed(cell[n], metric) for n in ("lower", "upper"))
+        parts.append(f"({low}, {high})")
     return parts
 
 
