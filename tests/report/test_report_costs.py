@@ -55,12 +55,26 @@ def test_it_is_the_mean_over_replicates_that_know():
     assert lines[4].split()[2] == "4.00"
 
 
-def test_unknown_flops_are_blank():
-    blank = dict.fromkeys((
-        "train_flops", "train_effective_flops", "inference_flops",
-        "inference_effective_flops",
-    ))
+def test_unknown_flops_have_no_column():
+    blank = dict.fromkeys(("train_flops", "train_effective_flops"))
     rows = with_search_costs([row(0, **blank), row(1, **blank)])
+    assert cost_lines(rows) == [
+        "level  weights %  search steps  search time  FLOPs per inference",
+        "-" * 64,
+        "    0      100.0        1.00 x       1.00 x              100.0 %",
+        "    1       50.0        2.00 x       2.00 x               50.0 %",
+        NOTE[0],
+    ]
+    blank |= dict.fromkeys(("inference_flops", "inference_effective_flops"))
+    rows = with_search_costs([row(0, **blank), row(1, **blank)])
+    assert cost_lines(rows)[3:] == [
+        "    1       50.0        2.00 x       2.00 x",
+        NOTE[0].removesuffix(" FLOPs: of kept weights."),
+    ]
+    # Of one replicate they are known.
+    rows = with_search_costs(
+        [row(0, **blank), row(1, **blank), row(0, 1), row(2, 1)]
+    )
     assert cost_lines(rows)[3].split() == [
         "1", "50.0", "2.00", "x", "2.00", "x",
     ]

@@ -15,8 +15,8 @@ COST_COLUMNS = (
     "level", "density", "search_steps_ratio", "search_flops_ratio",
     "search_time_ratio", "inference_share", "pays_after",
 )
-_NOTE = (
-    "Search: all levels up to this one, in multiples of the dense training. "
+_NOTES = (
+    "Search: all levels up to this one, in multiples of the dense training.",
     "FLOPs: of kept weights.",
     "Pays after: inferences whose saving is the search's cost beyond one "
     "dense training.",
@@ -30,8 +30,9 @@ def cost_lines(rows: Sequence[_Row]) -> list[str]:
     multiples of the training of the dense network in optimizer steps, in
     effective FLOPs and in seconds; effective FLOPs per inference in percent
     of the dense network's; and `break_even_examples`. Each is the mean over
-    the replicates in which it is known, and blank where there is none. Two
-    lines below say so.
+    the replicates in which it is known, and blank where there is none. A
+    column of which nothing is known is left out. Lines below say what is
+    what.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
@@ -43,29 +44,42 @@ def cost_lines(rows: Sequence[_Row]) -> list[str]:
         >>> cost_lines([])
         []
     """
-    table = [list(_HEAD)]
-    for row in cost_rows(rows):
-        left = row["inference_share"]
-        pays = row["pays_after"]
-        table.append([
-            str(row["level"]),
-            density_percent(row["density"]),
-            *(
-                "" if row[name] is None else f"{row[name]:.2f} x"
-                for name in COST_COLUMNS[2:5]
-            ),
-            "" if left is None else f"{density_percent(left)} %",
-            "" if pays is None else f"{pays:,.0f}",
-        ])
-    if len(table) == 1:
+    found = cost_rows(rows)
+    if not found:
         return []
+    used = [
+        n for n, name in enumerate(COST_COLUMNS)
+        if any(row[name] is not None for row in found)
+    ]
+    table = [
+        [_HEAD[n] for n in used],
+        *([_cell(row, COST_COLUMNS[n]) for n in used] for row in found),
+    ]
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = [
         "  ".join(c.rjust(w) for c, w in zip(cells, widths)).rstrip()
         for cells in table
     ]
     lines.insert(1, "-" * max(map(len, lines)))
-    return [*lines, *_NOTE]
+    told = {COST_COLUMNS[n] for n in used}
+    search, flops, pays = _NOTES
+    if "search_flops_ratio" in told or "inference_share" in told:
+        search = f"{search} {flops}"
+    return [*lines, search, *([pays] if "pays_after" in told else [])]
+
+
+def _cell(row: _Row, name: str) -> str:
+    value = row[name]
+    if value is None:
+        return ""
+    if name == "level":
+        return str(value)
+    if name == "pays_after":
+        return f"{value:,.0f}"
+    if name.endswith("_ratio"):
+        return f"{value:.2f} x"
+    percent = density_percent(value)
+    return percent if name == "density" else f"{percent} %"
 
 
 def cost_rows(rows: Sequence[_Row]) -> list[dict[str, Any]]:
