@@ -24,6 +24,7 @@ from tf_lottery.page.reading import read_runs
 from tf_lottery.page.run import by_metric
 from tf_lottery.page.run import listed
 from tf_lottery.page.settings import configuration
+from tf_lottery.page.settings import costs
 from tf_lottery.page.verdict import ruling
 from tf_lottery.page.verdict import verdict
 
@@ -90,6 +91,19 @@ def test_what_nobody_told_has_no_section(reward, text):
     (curves,) = learning_curves([reward]).figures
     assert curves.name == "learning_test"
     assert len(generalisation([reward, text]).figures[0].drawn.axes) == 1
+
+
+def test_costs_that_nobody_told_have_no_column(reward):
+    (table,) = costs([reward]).tables
+    assert "search_flops_ratio" in table.columns
+    for row in reward.rows:
+        row |= {"search_effective_flops": None, "break_even_examples": None}
+    (table,) = costs([reward]).tables
+    assert table.columns == [
+        "level", "density", "search_steps_ratio", "search_time_ratio",
+        "inference_share",
+    ]
+    assert {len(row) for row in table.rows} == {5}
 
 
 def test_early_stopping_alone_is_shown_without_the_gap(make):

@@ -28,8 +28,10 @@ def costs(runs: Sequence[Run]) -> Section | None:
     if not rows:
         return None
     names = ["run", *report.COST_COLUMNS]
-    if len(runs) == 1:
-        names, rows = names[1:], [row[1:] for row in rows]
+    used = [
+        n for n in range(len(runs) == 1, len(names))
+        if any(row[n] is not None for row in rows)
+    ]
     return Section(
         "Costs",
         [
@@ -39,7 +41,12 @@ def costs(runs: Sequence[Run]) -> Section | None:
             "inferences whose saving is the search's cost beyond one dense "
             "training."
         ],
-        tables=[Table("costs", names, rows)],
+        tables=[
+            Table(
+                "costs", [names[n] for n in used],
+                [[row[n] for n in used] for row in rows],
+            )
+        ],
     )
 
 
