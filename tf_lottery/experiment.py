@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from tf_lottery import analysis
-from tf_lottery import assembly
 from tf_lottery import export
 from tf_lottery import lines
 from tf_lottery import models
