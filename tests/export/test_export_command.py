@@ -101,6 +101,29 @@ def test_a_ticket_that_says_its_data_set_alone(
     assert entries["entries"][0]["examples"] == 9
 
 
+@pytest.mark.parametrize(
+    "config, match",
+    [
+        ({"dataset": "CartPole-v1", "task": {}}, "a ticket of a task, which"),
+        ({"dataset": "text_file"}, "a ticket of a text file, whose place"),
+    ],
+)
+def test_examples_that_cannot_be_read_are_not_looked_for(
+    config, match, whole, tmp_path, export_command
+):
+    ticket = tfl.Ticket.load(
+        whole.path / "replicate_0" / "main" / "level_01" / "ticket"
+    )
+    folder = tmp_path / "ticket"
+    dataclasses.replace(ticket, config=config).save(folder)
+    flags = f"--ticket={folder}", f"--output_dir={tmp_path / 'out'}"
+    status, _, err = export_command(*flags, "--format=keras")
+    assert status == 1 and match in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    status, _, err = export_command(*flags, "--format=keras", "--samples=0")
+    assert status == 0, err
+
+
 def test_help_names_every_flag(export_command):
     status, out, _ = export_command("--help")
     assert status == 0

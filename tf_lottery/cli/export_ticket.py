@@ -116,11 +116,15 @@ def _samples(ticket: Any, values: dict[str, Any]) -> Any:
             "`samples` must be 0 for a ticket that does not say its data set. "
             f"Received: samples={values['samples']}. Write --samples=0."
         )
-    if config["dataset"] == "text_file":
+    unknown = None
+    if "task" in config:
+        unknown = "a task, which has examples of its own"
+    elif config["dataset"] == "text_file":
+        unknown = "a text file, whose place it does not say"
+    if unknown:
         raise ValueError(
-            "`samples` must be 0 for a ticket of a text file, whose place it "
-            f"does not say. Received: samples={values['samples']}. Write "
-            "--samples=0."
+            f"`samples` must be 0 for a ticket of {unknown}. Received: "
+            f"samples={values['samples']}. Write --samples=0."
         )
     # A ticket that was not made by a run may not have them.
     names = ("validation_size", "split_seed")
