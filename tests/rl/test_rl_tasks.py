@@ -26,6 +26,15 @@ def test_a_task_says_what_is_played_and_how():
     assert rl.task(settings=given).settings == task.settings
 
 
+def test_settings_are_whole_or_in_parts():
+    given = rl.AgentSettings(**HOW)
+    with pytest.raises(TypeError, match="without environment, epochs. Rec"):
+        rl.task("Acrobot-v1", settings=given, epochs=3)
+    with pytest.raises(TypeError, match="`settings` must be given without"):
+        rl.A2C(given, epochs=3)
+    assert rl.A2C(given).settings is given
+
+
 def test_an_environment_that_names_no_goal_has_no_margin(script):
     assert rl.task(script, **HOW).metric.margin == 0
 

@@ -17,6 +17,7 @@ from tf_lottery.rl.environments import Games
 from tf_lottery.rl.environments import open_environments
 from tf_lottery.rl.learner import Learner
 from tf_lottery.rl.settings import AgentSettings
+from tf_lottery.rl.settings import settings_of
 
 
 class A2C:
@@ -38,6 +39,9 @@ class A2C:
     Args:
         settings: `AgentSettings`, or the arguments of one.
 
+    Raises:
+        TypeError: both are given.
+
     Example:
         >>> from tf_lottery.rl import actor_critic
         >>> train = A2C(epochs=1, games=2, last=2, envs=2, hidden=(4,))
@@ -51,7 +55,7 @@ class A2C:
     """
 
     def __init__(self, settings: AgentSettings | None = None, **values: Any):
-        self.settings = settings or AgentSettings(**values)
+        self.settings = settings_of(settings, values)
         self._learner: Learner | None = None
 
     def __getstate__(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from tf_lottery.fields import flag
@@ -114,3 +115,30 @@ class AgentSettings:
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as plain JSON values."""
         return plain_values(self)
+
+
+def settings_of(
+    settings: AgentSettings | None, values: Mapping[str, Any]
+) -> AgentSettings:
+    """Returns settings that are given whole, or by their values.
+
+    Args:
+        settings: the whole, or None.
+        values: fields of `AgentSettings`, in place of it.
+
+    Raises:
+        TypeError: both are given.
+        ValueError: as `AgentSettings`.
+
+    Example:
+        >>> settings_of(None, {"epochs": 3}).epochs
+        3
+    """
+    if settings is None:
+        return AgentSettings(**values)
+    if values:
+        raise TypeError(
+            f"`settings` must be given without {', '.join(sorted(values))}. "
+            "Received: both. Use dataclasses.replace on the settings."
+        )
+    return settings

@@ -15,6 +15,7 @@ from tf_lottery.rl.a2c import A2C
 from tf_lottery.rl.environments import open_environments
 from tf_lottery.rl.network import actor_critic
 from tf_lottery.rl.settings import AgentSettings
+from tf_lottery.rl.settings import settings_of
 from tf_lottery.task import Task
 
 # Of the reward at which gymnasium calls an environment solved.
@@ -35,7 +36,7 @@ def task(
 
     Args:
         environment: as in `AgentSettings`.
-        settings: all of them; `environment` is left out then.
+        settings: all of them; the others are left out then.
         **values: other fields of `AgentSettings`.
 
     Returns:
@@ -44,13 +45,15 @@ def task(
     Raises:
         ImportError: as `open_environments`.
         ValueError: as `AgentSettings` and `open_environments`.
+        TypeError: settings and other values are given.
 
     Example:
         >>> task("CartPole-v1", epochs=10, games=100).train_steps
         10
     """
-    if settings is None:
-        settings = AgentSettings(environment=environment, **values)
+    if environment != AgentSettings.environment:
+        values["environment"] = environment
+    settings = settings_of(settings, values)
     with contextlib.closing(
         open_environments(settings.environment, 1)
     ) as opened:
