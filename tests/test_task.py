@@ -217,6 +217,18 @@ def test_what_else_is_returned_does_not_change_what_a_row_is_of(run):
     assert (row["train_cost"], row["train_examples"]) == (0.5, 6)
 
 
+def test_a_structure_is_of_the_pruning_and_not_of_the_task(run):
+    results = run(
+        method="one_shot", target_sparsity=0.5, structure="2:4",
+        exclude="out/*",
+    )
+    assert [row["kept_weights"] for row in results.rows] == [20, 10]
+    ticket = tfl.Ticket.load(
+        os.path.join(results.run_dir, "replicate_0/main/level_01/ticket")
+    )
+    assert (ticket.mask["hidden/kernel"].sum(axis=0) == 2).all()
+
+
 def test_one_shot_and_at_init(run):
     for method, trained in (("one_shot", [0, 1, 2]), ("at_init", [0, 1, 2])):
         training = Training()

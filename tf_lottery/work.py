@@ -26,9 +26,9 @@ from tf_lottery.task import TaskTrainer
 
 # Fields of a configuration that are not a task's to decide.
 _BESIDE_TASK = frozenset((
-    "method", "criterion", "target_sparsity", "scope", "levels", "prune_rate",
-    "conv_prune_rate", "output_prune_rate", "exclude", "collapse", "rewind",
-    "retrain", "initial_weights", "replicates", "replicate", "seed",
+    "method", "criterion", "target_sparsity", "scope", "structure", "levels",
+    "prune_rate", "conv_prune_rate", "output_prune_rate", "exclude",
+    "collapse", "rewind", "retrain", "initial_weights", "replicates", "replicate", "seed",
     "branches", "branch_levels", "parallel", "ray_address", "output_dir",
     "verdict_density", "verdict_margin", "export", "tensorboard", "report",
     "plan", "quiet", "log_file", "debug",

@@ -69,6 +69,19 @@ def test_errors_are_one_line(agent, flag, message, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--method=dense",),
+        ("--method=one_shot", "--target_sparsity=0.5", "--structure=2x2"),
+        ("--method=at_init", "--target_sparsity=0.5", "--criterion=synflow"),
+    ],
+)
+def test_other_methods_need_no_more_flags(agent, flags, tmp_path):
+    done = agent(*flags, "--plan", f"--output_dir={tmp_path}")
+    assert (done.status, done.err) == (0, "")
+
+
 def test_a_run_ends_with_its_verdict(agent, tmp_path):
     done = agent(*FEW, f"--output_dir={tmp_path}")
     assert done.status == 0, done.err

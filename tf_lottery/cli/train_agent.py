@@ -16,8 +16,9 @@ from typing import Any
 # Flags of the experiment that mean something for agents; those of the agent
 # itself come before them.
 _EXPERIMENT = (
-    "method", "criterion", "target_sparsity", "scope", "levels", "prune_rate",
-    "output_prune_rate", "exclude", "collapse", "rewind", "retrain",
+    "method", "criterion", "target_sparsity", "scope", "structure", "levels",
+    "prune_rate", "output_prune_rate", "exclude", "collapse", "rewind",
+    "retrain",
     "replicates", "replicate", "seed", "branches", "branch_levels",
     "parallel", "ray_address", "output_dir", "verdict_density",
     "verdict_margin", "export", "tensorboard", "report", "plan", "quiet",
@@ -80,7 +81,11 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     settings = AgentSettings(
         **{f.name: given.pop(f.name) for f in of_agent if f.name in given}
     )
-    config = Config(**{**_DEFAULTS, **given})
+    defaults = dict(_DEFAULTS)
+    if given.get("method") == "dense":
+        # There is no ticket to control.
+        del defaults["branches"]
+    config = Config(**{**defaults, **given})
     outcome.debug = config.debug
     # As of the training command.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
