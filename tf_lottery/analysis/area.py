@@ -123,10 +123,10 @@ def area_between(
             ))
             for level in sorted(set(tickets) & set(others))
         ]
-    most = max(map(len, curves.values()), default=0)
-    if most < 2:
+    levels = {level for curve in curves.values() for level, _, _ in curve}
+    if len(levels) < 2:
         return None
-    curves = {k: c for k, c in sorted(curves.items()) if len(c) == most}
+    curves = {k: c for k, c in sorted(curves.items()) if len(c) == len(levels)}
     means = {
         replicate: mean
         for replicate, curve in curves.items()

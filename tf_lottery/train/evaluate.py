@@ -82,7 +82,7 @@ class Measure:
         """
         values = {"loss": loss}
         if self.metric == PERPLEXITY:
-            # Above, exp overflows; a loss that is not finite stays so.
+            # Above, exp overflows, and a loss that is NaN stays so.
             values["perplexity"] = math.exp(min(loss, 700.0))
         if self.tokens_per_character:
             tokens = self.tokens_per_character[split]
