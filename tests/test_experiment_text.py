@@ -76,6 +76,40 @@ def test_from_text_to_ticket(command, folder):
     assert set(values["inputs"]) == {"text_file", "model"}
 
 
+def test_a_ticket_of_a_text_is_shipped_and_transferred(
+    command, folder, capfd
+):
+    from tf_lottery.cli import export_ticket
+
+    text = "to be, or not to be: that is the question. " * 60
+    (folder / "a.txt").write_text(text)
+    (folder / "b.txt").write_text(text[3:])
+    (folder / "c.txt").write_text(text.upper())
+    flags = (*FLAGS, "--levels=1", "--rewind=0it", "--train_steps=2it",
+             "--eval_every=2it")
+    assert command(*flags, "--text_file=a.txt").status == 0
+    (run,) = (folder / "runs").iterdir()
+    # As many characters, but others.
+    flags = (*flags, f"--ticket={run}", "--plan")
+    done = command(*flags, "--text_file=c.txt")
+    assert "`ticket` must be of a text with the same vocabulary" in done.err
+    done = command(*flags, "--text_file=b.txt")
+    assert done.status == 0, done.err
+    ticket = run / "replicate_0" / "main" / "level_01" / "ticket"
+    export = (
+        "export_ticket.py", f"--ticket={ticket}", "--format=keras",
+        f"--output_dir={folder / 'out'}", "--samples=5", "--rounds=0",
+    )
+    capfd.readouterr()
+    assert export_ticket.main([*export, "--text_file=c.txt"]) == 1
+    assert "have the vocabulary of its text" in capfd.readouterr().err
+    assert export_ticket.main([*export, "--text_file=a.txt"]) == 0
+    (entry,) = json.loads((folder / "out" / "report.json").read_text())[
+        "entries"
+    ]
+    assert entry["examples"] == 5
+
+
 @pytest.mark.parametrize("criterion", ["snip", "grasp"])
 def test_criteria_look_at_sequences(criterion, command, folder):
     done = command(

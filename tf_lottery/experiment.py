@@ -79,6 +79,10 @@ class Experiment:
         self._work = work
         self.config = config = work.config
         self._workers = work.workers
+        if source is not None:
+            provenance.check_vocabulary(
+                source, config.replicate or 0, work.facts
+            )
         if config.verdict_margin is not None:
             work.metric.check_margin(config.verdict_margin, "verdict_margin")
         with work.strategy.scope(), models.clean_names():

@@ -177,6 +177,33 @@ def load_source(config: Config) -> tuple[Config, TicketSource | None]:
     return dataclasses.replace(config, levels=levels), source
 
 
+def check_vocabulary(
+    source: TicketSource, replicate: int, facts: Mapping[str, Any]
+) -> None:
+    """Checks that transferred tickets know the tokens of the text.
+
+    Args:
+        source: where they come from.
+        replicate: one of those that are transferred.
+        facts: of the data; `facts_of`. Of images nothing is checked.
+
+    Raises:
+        ValueError: they were trained on other tokens, whose embeddings would
+            be taken for those of the text's; or as `TicketSource.ticket`.
+    """
+    if "vocabulary" not in facts:
+        return
+    ticket = source.ticket(replicate, min(1, source.levels))
+    before = ticket.config.get("vocabulary") if ticket else None
+    if before not in (None, facts["vocabulary"]):
+        raise ValueError(
+            "`ticket` must be of a text with the same vocabulary. Received: "
+            f"ticket={source.path!r}, whose tokens are others than those of "
+            f"{facts['source']}. An embedding belongs to its tokens: choose a "
+            "text of the same characters."
+        )
+
+
 def check_transferred(
     store: RunDirectory, keys: Iterable[Key], source: TicketSource
 ) -> None:

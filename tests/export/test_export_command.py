@@ -105,7 +105,7 @@ def test_a_ticket_that_says_its_data_set_alone(
     "config, match",
     [
         ({"dataset": "CartPole-v1", "task": {}}, "a ticket of a task, which"),
-        ({"dataset": "text_file"}, "a ticket of a text file, whose place"),
+        ({"dataset": "text_file"}, "`text_file` must be given for a ticket"),
     ],
 )
 def test_examples_that_cannot_be_read_are_not_looked_for(

@@ -24,6 +24,7 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     "batch": (1, "Examples per run of the TFLite file; 0 for any number."),
     "compact": (True, "Remove units that pruning has cut off."),
     "data_dir": (None, "TFDS data directory, for the ticket's data set."),
+    "text_file": (None, "The text, for a ticket of a text file."),
     "samples": (
         1000,
         "So many test images the files are compared on; 0 for random inputs "
@@ -116,15 +117,16 @@ def _samples(ticket: Any, values: dict[str, Any]) -> Any:
             "`samples` must be 0 for a ticket that does not say its data set. "
             f"Received: samples={values['samples']}. Write --samples=0."
         )
-    unknown = None
     if "task" in config:
-        unknown = "a task, which has examples of its own"
-    elif config["dataset"] == "text_file":
-        unknown = "a text file, whose place it does not say"
-    if unknown:
         raise ValueError(
-            f"`samples` must be 0 for a ticket of {unknown}. Received: "
-            f"samples={values['samples']}. Write --samples=0."
+            "`samples` must be 0 for a ticket of a task, which has examples "
+            f"of its own. Received: samples={values['samples']}. Write "
+            "--samples=0, or give some to tf_lottery.export.export."
+        )
+    if config["dataset"] == "text_file" and values["text_file"] is None:
+        raise ValueError(
+            "`text_file` must be given for a ticket of a text file, whose "
+            "place it does not say. Received: none. Write --text_file=PATH."
         )
     # A ticket that was not made by a run may not have them.
     names = ("validation_size", "split_seed")
@@ -133,10 +135,18 @@ def _samples(ticket: Any, values: dict[str, Any]) -> Any:
         config["dataset"],
         data_dir=values["data_dir"],
         text_settings=data.TextSettings(
-            **{name: config[name] for name in of_text if name in config}
+            text_file=values["text_file"],
+            **{name: config[name] for name in of_text if name in config},
         ),
         **{name: config[name] for name in names if name in config},
     )
+    known = config.get("vocabulary")
+    if known not in (None, loaded.info.vocabulary):
+        raise ValueError(
+            "`ticket` must have the vocabulary of its text. Received: "
+            f"dataset={config['dataset']}, text_file={values['text_file']}, "
+            "of other tokens. Give the text that it was trained on."
+        )
     x = loaded.test.x[: values["samples"]]
     if loaded.info.is_text:
         return x
