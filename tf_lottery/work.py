@@ -28,10 +28,10 @@ from tf_lottery.task import TaskTrainer
 _BESIDE_TASK = frozenset((
     "method", "criterion", "target_sparsity", "scope", "structure", "levels",
     "prune_rate", "conv_prune_rate", "output_prune_rate", "exclude",
-    "collapse", "rewind", "retrain", "initial_weights", "replicates", "replicate", "seed",
-    "branches", "branch_levels", "parallel", "ray_address", "output_dir",
-    "verdict_density", "verdict_margin", "export", "tensorboard", "report",
-    "plan", "quiet", "log_file", "debug",
+    "collapse", "rewind", "retrain", "initial_weights", "replicates",
+    "replicate", "seed", "branches", "branch_levels", "parallel",
+    "ray_address", "output_dir", "verdict_density", "verdict_margin",
+    "export", "tensorboard", "report", "plan", "quiet", "log_file", "debug",
 ))
 _KEPT = {*_BESIDE_TASK, "format", "dataset", "train_steps"}
 _TASK_METHODS = ("imp", "one_shot", "at_init", "dense")
