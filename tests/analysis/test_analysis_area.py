@@ -54,6 +54,14 @@ def test_replicates_are_paired_and_counted():
     assert set(whole.by_replicate) == {0, 1}
 
 
+def test_replicates_of_other_levels_are_not_taken_together():
+    given = rows({3: 1.0, 4: 1.0}) + rows({4: 5.0, 5: 5.0}, replicate=1)
+    assert area_between(given, "random_mask", metric=REWARD) is None
+    given += rows({3: 2.0, 4: 2.0, 5: 2.0}, replicate=2)
+    found = area_between(given, "random_mask", metric=REWARD)
+    assert found.by_replicate == {2: pytest.approx(2.0)}
+
+
 def test_less_perplexity_is_better():
     given = [
         {"replicate": 0, "branch": b, "level": n, "density": DENSITIES[n],
@@ -93,11 +101,3 @@ def test_controls_of_the_verdict_have_one_each():
     ]
     found = areas(given, REWARD)
     assert [one.control for one in found] == ["reinit", "random_mask"]
-
-
-def test_replicates_of_other_levels_are_not_taken_together():
-    given = rows({3: 1.0, 4: 1.0}) + rows({4: 5.0, 5: 5.0}, replicate=1)
-    assert area_between(given, "random_mask", metric=REWARD) is None
-    given += rows({3: 2.0, 4: 2.0, 5: 2.0}, replicate=2)
-    found = area_between(given, "random_mask", metric=REWARD)
-    assert found.by_replicate == {2: pytest.approx(2.0)}
