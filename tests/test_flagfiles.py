@@ -143,8 +143,8 @@ def test_a_published_setting_is_planned(name):
     for level, percent in figures.items():
         share = 100 * (kept[level] + more) / (kept[0] + more)
         assert round(share, 1) == percent, f"level {level}"
-    steps = re.search(r"[\d,]+ optimizer steps", plan.text(set()))[0]
-    cost = f"# Cost: {steps}; one trial: --replicate=0."
+    steps = re.search(r"([\d,]+) steps, about", plan.text(set()))[1]
+    cost = f"# Cost: {steps} optimizer steps; one trial: --replicate=0."
     assert cost in FLAGFILES[name].read_text("utf-8").splitlines()
 
 

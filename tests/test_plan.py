@@ -130,7 +130,7 @@ def test_text_tells_counts_steps_disk_and_reuse():
         "0", "238,200", "100.00%", "235,200", "3,000",
     ]
     assert lines[2].split() == ["1", "190,860", "80.13%", "188,160", "2,700"]
-    assert "3 trainings in 1 replicate(s), 300 optimizer steps" in text
+    assert "3 trainings in 1 replicate(s), 300 steps" in text
     assert "1 finished training(s) would be reused; 200 steps to do" in text
     # Rewind and trained weights: 238,200 twice and 190,860 four times.
     disk = float(lines[3].split("about ")[1].split()[0])

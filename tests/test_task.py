@@ -335,7 +335,7 @@ def test_plan_trains_nothing(run, capsys):
     training = Training()
     run(training, plan=True, quiet=False)
     told = capsys.readouterr().out
-    assert re.search("3 trainings in 1 replicate.*12 optimizer steps", told)
+    assert re.search("3 trainings in 1 replicate.*12 steps", told)
     assert not training.calls
 
 

@@ -238,7 +238,7 @@ class Plan:
         return (
             f"{table}\n{len(keys)} trainings in "
             f"{len(self.replicates)} replicate(s), "
-            f"{sum(map(self.steps, keys)):,} optimizer steps, about "
+            f"{sum(map(self.steps, keys)):,} steps, about "
             f"{disk / 1e6:,.1f} MB of disk.\n"
             f"{len(keys) - len(todo)} finished training(s) would be reused; "
             f"{sum(map(self.steps, todo)):,} steps to do."

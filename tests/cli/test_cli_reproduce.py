@@ -113,7 +113,7 @@ def test_short_is_told_apart(run):
 def test_plan_and_list_change_nothing(run):
     done = run("--figure=tiny", "--plan", "--short", "--evaluate")
     assert (done.status, done.err) == (0, "")
-    assert "1 replicate(s), 40 optimizer steps" in done.out
+    assert "1 replicate(s), 40 steps" in done.out
     listed = run("--list")
     assert "tiny: Digits\n    6 trainings, 360 steps; --short: 2" in listed.out
     for name, figure in claims.FIGURES.items():

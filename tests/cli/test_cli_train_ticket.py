@@ -46,7 +46,7 @@ def test_plan_runs_and_writes_nothing(command, flags, tmp_path):
         ["2", "32,298", "64.34%", "12,288", "19,200", "810"],
     ):
         assert cells in [line.split() for line in done.out.splitlines()]
-    assert "5 trainings in 1 replicate(s), 300 optimizer steps" in done.out
+    assert "5 trainings in 1 replicate(s), 300 steps" in done.out
     assert "0 finished training(s) would be reused; 300 steps" in done.out
     assert not list(tmp_path.iterdir())
 
