@@ -264,6 +264,28 @@ def test_what_was_chosen_for_a_source_is_kept_in_its_run(
     assert sorted(found) == [2, 4]
 
 
+def test_texts_of_other_tokens_are_refused_before_one_is_trained(
+    monkeypatch, tmp_path
+):
+    # Of as many tokens, so that kernels have one shape.
+    vocabularies = iter(("abc", "abd"))
+
+    def experiment(config, progress):
+        shapes = {"embedding/embeddings": (3, 2)}
+        mask = types.SimpleNamespace(shapes=shapes)
+        return types.SimpleNamespace(
+            vocabulary=list(next(vocabularies)),
+            plan=types.SimpleNamespace(mask=mask),
+        )
+
+    monkeypatch.setattr("tf_lottery.transfers.Experiment", experiment)
+    with pytest.raises(ValueError, match="texts of one vocabulary. Received"):
+        tfl.run_transfer(
+            Config(output_dir=str(tmp_path), levels=1, quiet=True),
+            ["grammar", "tiny_shakespeare"],
+        )
+
+
 def test_help(capfd):
     assert main(["transfer.py", "--help"]) == 0
     text = capfd.readouterr().out

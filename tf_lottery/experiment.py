@@ -168,6 +168,11 @@ class Experiment:
         )
 
     @property
+    def vocabulary(self) -> Any:
+        """Of the tokens of a text; None of all else."""
+        return self._work.facts.get("vocabulary")
+
+    @property
     def writes(self) -> bool:
         """Whether this process writes files."""
         return self._store.writes

@@ -378,6 +378,11 @@ def _check_alike(
     name: str, one: Experiment, other_name: str, other: Experiment
 ) -> None:
     """Checks that one's tickets fit the other, but for the last dimension."""
+    if one.vocabulary != other.vocabulary:
+        raise ValueError(
+            "`datasets` must be texts of one vocabulary. Received: "
+            f"{name} and {other_name}. An embedding belongs to its tokens."
+        )
     shapes, others = one.plan.mask.shapes, other.plan.mask.shapes
     wrong = [
         f"{path} {shapes.get(path)} and {others.get(path)}"
@@ -388,5 +393,5 @@ def _check_alike(
         raise ValueError(
             "`datasets` must fit one network, but for the number of classes. "
             f"Received: {name} and {other_name}, with {'; '.join(wrong[:4])}. "
-            "Choose data sets with images of one shape."
+            "Choose data sets with examples of one shape."
         )
