@@ -19,7 +19,7 @@ _FLAGS: dict[str, tuple[Any, str]] = {
         False, "TFLite weights as int8, activations quantised on the fly.",
     ),
     "full_int8": (
-        False, "Both as int8, with ranges found on the ticket's test images.",
+        False, "Both as int8, with ranges found on the ticket's test set.",
     ),
     "batch": (1, "Examples per run of the TFLite file; 0 for any number."),
     "compact": (True, "Remove units that pruning has cut off."),
@@ -27,7 +27,7 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     "text_file": (None, "The text, for a ticket of a text file."),
     "samples": (
         1000,
-        "So many test images the files are compared on; 0 for random inputs "
+        "So many test examples the files are compared on; 0 for random inputs "
         "alone.",
     ),
     "rounds": (20, "Rounds of timing; 0 for none."),
