@@ -94,10 +94,21 @@ def test_metrics_of_scripted_games(script):
             for n, reward in ((1, 23.0), (2, 66.0), (3, 63.0))
         ],
     }
-    found = train(network(size=2), level=1, seed=0, start_step=2)
-    assert [e["step"] for e in found["evaluations"]] == [3]
-    # Of the two games that were played.
-    assert (found["train_steps"], found["test_reward"]) == (1, 23.0)
+    found = train(network(size=2), level=1, seed=0, start_step=1)
+    assert [e["step"] for e in found["evaluations"]] == [2, 3]
+    assert found["train_steps"] == 2
+    # Of the last three of four games.
+    assert found["test_reward"] == pytest.approx((23 + 66 + 66) / 3)
+
+
+@pytest.mark.parametrize(
+    "level, how",
+    [(1, {"start_step": 2}), (0, {"at_rewind_step": (2, lambda: None)})],
+)
+def test_every_level_plays_as_many_last_games(level, how):
+    train = A2C(environment="Nothing-v0", epochs=3, games=2, last=3)
+    with pytest.raises(ValueError, match="`last` must be at most 2, the game"):
+        train(network(), level=level, seed=0, **how)
 
 
 def test_the_state_of_the_rewind_step_is_that_of_a_shorter_training():

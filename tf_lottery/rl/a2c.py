@@ -90,8 +90,9 @@ class A2C:
 
         Raises:
             RuntimeError: the loss is not finite.
-            ValueError: `start_step` out of range, a model that does not fit,
-                and as `open_environments`.
+            ValueError: `start_step` out of range, fewer games after it than
+                the last ones are, a model that does not fit, and as
+                `open_environments`.
         """
         settings = self.settings
         if not 0 <= start_step < settings.epochs:
@@ -99,6 +100,15 @@ class A2C:
                 f"`start_step` must be from 0 to {settings.epochs - 1}, before"
                 f" the last epoch. Received: start_step={start_step}. Train "
                 "for more epochs."
+            )
+        # At level 0 the others' first step is known already.
+        first = at_rewind_step[0] if at_rewind_step else start_step
+        most = (settings.epochs - first) * settings.games
+        if settings.last > most:
+            raise ValueError(
+                f"`last` must be at most {most:,}, the games that are played "
+                f"from epoch {first} on. Received: last={settings.last}. "
+                "Rewards are to be of as many games at every level."
             )
         with contextlib.closing(
             open_environments(settings.environment, settings.envs)
