@@ -306,8 +306,8 @@ class ForkTrainer:
         }
         self._store.save(key, ticket, self._trainer.rows, row, parent)
         metric = self._info.metric
-        told = metric.text(row[metric.test])
-        self._progress.line(f"{key}: test {told}")
+        reached = metric.text(row[metric.test])
+        self._progress.line(f"{key}: test {reached}")
         if number := self._stopping():
             raise train.Stopped(number, self._at, saved=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -119,7 +119,7 @@ class DataWork:
             self.config, self.images, trainer.loss, seed
         )
 
-    def examples(self, metrics: dict[str, Any]) -> int:
+    def examples(self, metrics: Mapping[str, Any]) -> int:
         """Returns the training examples that a training took."""
         return metrics["train_steps"] * self.config.batch_size
 
@@ -205,7 +205,7 @@ class TaskWork:
         """Returns what criteria are given of the data: nothing."""
         return {}
 
-    def examples(self, metrics: dict[str, Any]) -> int | None:
+    def examples(self, metrics: Mapping[str, Any]) -> int | None:
         """Returns the training examples of a training, if it told them."""
         return metrics.get("train_examples")
 
