@@ -192,7 +192,7 @@ def refused(match, name="text_file", **how):
 def test_what_no_text_is_made_of_is_refused(text_file, tmp_path, monkeypatch):
     refused("`text_file` must be given for this data set", "text_file")
     settings = TextSettings(text_file=str(tmp_path / "none"))
-    refused("must be a file. Received: text_file=.*none", text_settings=settings)
+    refused("must be a file. Received: text_file=.*no", text_settings=settings)
     settings = text_file(b"abc\xff")
     refused("must be UTF-8 text. .* byte 3 is", text_settings=settings)
     settings = text_file("abc")
