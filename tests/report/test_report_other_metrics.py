@@ -171,6 +171,10 @@ def test_the_panel_of_early_stopping_is_there_where_a_row_has_it():
     assert list(line.get_ydata()) == [4.0]
     figure = report.accuracy_figure(rows[:1], title="", metric=REWARD)
     assert len(figure.axes) == 1
+    with pytest.raises(ValueError, match="`rows` must have an early-stop st"):
+        report.accuracy_figure(
+            rows[:1], title="", metric=REWARD, panels=["early_stop"]
+        )
 
 
 def test_the_report_of_a_run_has_the_metrics_name(tmp_path):

@@ -72,7 +72,7 @@ def accuracy_figure(
         to no window and no pyplot state, to be passed to `save_figure`.
 
     Raises:
-        ValueError: `rows` is empty.
+        ValueError: `rows` is empty, or has no early-stop step to be drawn.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, figures 1, 3 and 4.
@@ -90,6 +90,11 @@ def accuracy_figure(
     stopped = [e for e in entries if e["early_stop_step_median"] is not None]
     if not stopped:
         panels = [name for name in panels if name != "early_stop"]
+    if not panels:
+        raise ValueError(
+            "`rows` must have an early-stop step to be drawn alone. Received: "
+            f"{len(rows)} rows without. Draw 'accuracy'."
+        )
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06, wspace=0.03)
     size = (9.0, 4.2) if len(panels) > 1 else (5.2, 4.4)
     figure = Figure(figsize=size, layout=layout)
