@@ -6,6 +6,7 @@ import math
 import pytest
 
 from tf_lottery import report
+from tf_lottery.fingerprint import identity
 from tf_lottery.metric import ACCURACY, PERPLEXITY, Metric
 
 REWARD = Metric("reward", margin=5.0)
@@ -90,6 +91,14 @@ def test_json_gives_it_back(metric):
     assert Metric.from_json(json.loads(json.dumps(metric.to_json()))) == metric
 
 
+def test_tickets_have_it_without_a_margin():
+    told = identity({"metric": PERPLEXITY.to_json()})["metric"]
+    assert told["margin"] is None
+    assert Metric.from_json(told) == Metric(
+        "perplexity", higher_is_better=False, ratio=True
+    )
+
+
 def test_runs_without_one_are_judged_by_accuracy():
     assert Metric.from_json(None) is ACCURACY
 
@@ -121,6 +130,7 @@ def test_no_name_makes_a_column_of_something_else():
             "`margin` must be a number from 0 to 1",
         ),
         ({"name": "a", "percent": True, "ratio": True}, "`ratio` must be"),
+        ("reward", "`metric` must have the entries of a Metric"),
         ({"nmae": "a"}, "`metric` must have the entries of a Metric"),
     ],
 )

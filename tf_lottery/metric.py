@@ -301,7 +301,8 @@ class Metric:
 
         Args:
             values: such as the entry "metric" of a config.json, which runs
-                that are judged by accuracy do not have.
+                that are judged by accuracy do not have; or that of a
+                ticket's configuration, which has no margin.
 
         Raises:
             ValueError: it is none.
@@ -313,8 +314,8 @@ class Metric:
         if values is None:
             return ACCURACY
         try:
-            return cls(**values)
-        except TypeError as error:
+            return cls(**{k: v for k, v in values.items() if v is not None})
+        except (AttributeError, TypeError) as error:
             raise ValueError(
                 "`metric` must have the entries of a Metric. Received: "
                 f"metric={values!r}. Write it by Metric.to_json."
