@@ -13,6 +13,7 @@ from tf_lottery.cli.transfer import main
 from tf_lottery.config import Config
 from tf_lottery.experiment import Experiment
 from tf_lottery.provenance import check_transferred
+from tf_lottery.results import Results
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import read_source
@@ -249,7 +250,7 @@ def test_what_was_chosen_for_a_source_is_kept_in_its_run(
         def run(self, **how):
             if self.config.dataset == "digits":
                 raise RuntimeError("stopped")
-            return types.SimpleNamespace(rows=[], run_dir=self.run_dir)
+            return Results([], self.run_dir)
 
     monkeypatch.setattr("tf_lottery.transfers.Experiment", Stopped)
     with pytest.raises(RuntimeError, match="stopped"):
