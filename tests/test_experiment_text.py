@@ -65,10 +65,11 @@ def test_from_text_to_ticket(command, folder):
     x = tokens.encode("to be, or not to be:")
     logits = np.asarray(ticket.build_model()(x[np.newaxis]))
     assert logits.shape == (1, 20, tokens.size)
-    # The file counts by its content: elsewhere it is the same run.
-    (folder / "b.txt").write_text(text)
-    again = command(*flags, "--text_file=b.txt")
-    assert "5 of 5 trainings are finished and reused" in again.err
+    # The file counts by its content: elsewhere the same run goes on.
+    (folder / "a.txt").rename(folder / "b.txt")
+    again = command(*flags, "--text_file=b.txt", "--levels=3")
+    assert again.status == 0, again.err
+    assert "5 of 7 trainings are finished and reused" in again.err
     (folder / "b.txt").write_text(text + "To be.")
     other = command(*flags, "--text_file=b.txt", "--plan")
     assert run.name not in other.out

@@ -104,9 +104,16 @@ def test_a_file_is_divided_in_contiguous_parts(text_file):
         "sequences", PERPLEXITY, True
     )
     assert info.digest == hashlib.sha256(text.encode()).hexdigest()
-    assert info.source == f"text file a.txt, SHA-256 {info.digest[:12]}"
+    assert info.source == f"text file, SHA-256 {info.digest[:12]}"
     assert describe("text_file", text_settings=settings) == info
     assert data.train.x.dtype == data.train.y.dtype == np.int32
+
+
+def test_the_mark_before_a_text_is_none_of_it(text_file):
+    settings = text_file(b"\xef\xbb\xbf" + b"ab" * 90, sequence_length=3)
+    data = load("text_file", text_settings=settings)
+    assert data.info.vocabulary == ["a", "b"]
+    assert decoded(data)[0].startswith("aba")
 
 
 def test_a_character_that_training_lacks_is_unknown_and_told(text_file):
@@ -195,6 +202,9 @@ def test_what_no_text_is_made_of_is_refused(text_file, tmp_path, monkeypatch):
     refused("must be a file. Received: text_file=.*no", text_settings=settings)
     settings = text_file(b"abc\xff")
     refused("must be UTF-8 text. .* byte 3 is", text_settings=settings)
+    for nothing in (b"", b"\xef\xbb\xbf"):
+        settings = text_file(nothing)
+        refused("must have a text. .*is empty", text_settings=settings)
     settings = text_file("abc")
     refused("`sequence_length` must leave .*the train part",
             text_settings=settings)

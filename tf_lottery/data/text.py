@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 
 import numpy as np
 
@@ -273,14 +272,20 @@ def _read_file(path: str) -> _Text:
     with paths.open_read(path) as file:
         content = file.read()
     try:
-        text = content.decode("utf-8")
+        # Without the mark that some editors put before the text.
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
             "`text_file` must be UTF-8 text. Received: "
             f"text_file={path!r}, whose byte {error.start} is none. Convert "
             "the file."
         ) from error
+    if not text:
+        raise ValueError(
+            "`text_file` must have a text. Received: "
+            f"text_file={path!r}, which is empty. Give another file."
+        )
     digest = hashlib.sha256(content).hexdigest()
-    name = os.path.basename(path)
-    source = f"text file {name}, SHA-256 {digest[:12]}"
+    # Without its name: elsewhere it is the same text, and a run goes on.
+    source = f"text file, SHA-256 {digest[:12]}"
     return _Text(source, _carve(text), digest=digest)
