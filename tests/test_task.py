@@ -56,11 +56,12 @@ def task(training=None, **changes):
 
 @pytest.fixture
 def run(tmp_path):
-    def run(*arguments, **changes):
+    def run(*arguments, build=build, **changes):
         values = dict(
             levels=2, quiet=True, report=False, output_dir=str(tmp_path),
         )
-        return tfl.run(task=task(*arguments), **{**values, **changes})
+        made = task(*arguments, build=build)
+        return tfl.run(task=made, **{**values, **changes})
 
     return run
 
@@ -329,6 +330,26 @@ def test_what_is_no_model_is_refused(tmp_path):
                 task=task(build=lambda seed: made), levels=0, quiet=True,
                 output_dir=str(tmp_path),
             )
+
+
+class Subclassed(keras.Model):
+    def __init__(self, units):
+        super().__init__(name="own")
+        self.hidden = keras.layers.Dense(units, name="hidden")
+        self.out = keras.layers.Dense(2, name="out")
+        self(np.zeros((1, 4)))
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+
+def test_a_subclassed_network(run):
+    how = dict(scope="global", branches="reinit")
+    results = run(build=lambda seed: Subclassed(5), **how)
+    assert [r["kept_weights"] for r in results.rows[:3]] == [30, 24, 19]
+    other = run(build=lambda seed: Subclassed(6), **how)
+    assert other.rows[0]["kept_weights"] == 36
+    assert other.run_dir != results.run_dir
 
 
 def test_plan_trains_nothing(run, capsys):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 from tf_lottery import data
 from tf_lottery import search
@@ -55,10 +56,13 @@ def identify(
 
 def _layers(model: keras.Model) -> str:
     """What a network is made of; of a subclassed one its weights' shapes."""
-    try:
-        return model.to_json()
-    except NotImplementedError:
-        return str([(w.path, tuple(w.shape)) for w in model.weights])
+    # The config of a subclassed one need not tell of its layers.
+    if isinstance(model, (keras.Sequential, Functional)):
+        try:
+            return model.to_json()
+        except NotImplementedError:
+            pass
+    return str([(w.path, tuple(w.shape)) for w in model.weights])
 
 
 def values_of(config: Config, info: data.DataInfo) -> dict[str, Any]:
