@@ -216,6 +216,8 @@ def make_row(
     # returns must not take the place of what is known here.
     row |= {k: v for k, v in ticket.metrics.items() if k in row}
     row |= {
+        # A method's own are in the ticket; a task's may have any name.
+        **{k: v for k, v in ticket.metrics.items() if k in row},
         "replicate": key.replicate,
         "branch": key.branch,
         "level": key.level,

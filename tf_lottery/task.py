@@ -121,30 +121,6 @@ class Task:
         }
 
 
-def _told(metric: Metric) -> tuple[str, ...]:
-    """Columns of results.csv that a training function may fill."""
-    splits = map(metric.column, ("test", "val", "train"))
-    return (*splits, "test_loss", "val_loss", *_WHOLE)
-
-
-def _followed(metric: Metric) -> tuple[str, ...]:
-    """Columns of results.csv that follow from the evaluations."""
-    return ("early_stop_step", metric.early_stop, "early_stop_censored")
-
-
-def _number(value: Any, *, whole: bool) -> float:
-    """A number as Python has it; a text that can be read as one is none."""
-    if isinstance(value, (str, bytes)):
-        raise TypeError
-    number = float(value)
-    # A reward that is an integer stays one.
-    if number.is_integer() and (whole or isinstance(value, int)):
-        return int(value)
-    if whole:
-        raise ValueError
-    return number
-
-
 class TaskTrainer:
     """Calls the training function of a task, and checks what it returns.
 
@@ -201,65 +177,27 @@ class TaskTrainer:
             model, level=level, seed=seed, start_step=start_step, **how
         )
         self.seconds = time.monotonic() - started
-        found = dict(returned or {})
-        evaluations = found.pop("evaluations", ())
-        columns = self._columns(found, level)
+        found = _checked(returned, task.metric, level)
         apply_masks(model)
         if get_mask(model) != before:
             raise RuntimeError(
                 "`train` must leave the mask as it is. Received: another one "
                 f"after the training of level {level}. The search prunes."
             )
-        self.rows = self._evaluations(evaluations, level)
+        rows = found.pop("evaluations", None)
+        self.rows = self._evaluations(() if rows is None else rows, level)
         self._on_step(task.train_steps, ())
-        steps = {"train_steps": task.train_steps - start_step}
-        others = {k: v for k, v in found.items() if k not in _told(task.metric)}
-        return {**steps, **others, **columns, **self._early_stop()}
-
-    def _columns(
-        self, found: Mapping[str, Any], level: int
-    ) -> dict[str, float]:
-        """What was returned of the columns of results.csv, as plain numbers."""
-        metric = self._task.metric
-        known = {k: found[k] for k in _told(metric) if k in found}
-        name = metric.test
-        try:
-            values = {
-                k: _number(v, whole=k in _WHOLE)
-                for k, v in known.items()
-                if v is not None
-            }
-            test = values[name]
-        except (KeyError, TypeError, ValueError):
-            raise RuntimeError(
-                f"`train` must return a dict with a number {name!r}, and "
-                f"numbers or None by {', '.join(_told(metric)[1:])}. "
-                f"Received: {dict(found)!r:.300} at level {level}. The first "
-                "is the metric of the task, on the test set after training."
-            ) from None
-        if math.isnan(test):
-            raise RuntimeError(
-                f"`train` must return a number {name!r}. Received: NaN at "
-                f"level {level}. Training has diverged; finished levels are "
-                "kept."
-            )
-        odd = [k for k in _followed(metric) if k in found]
-        if odd:
-            raise RuntimeError(
-                f"`train` must leave out {', '.join(odd)}. Received: one of "
-                f"them at level {level}. Early stopping follows from the loss "
-                "of \"validation\" in `evaluations`."
-            )
-        return values
+        steps = found.pop("train_steps", task.train_steps - start_step)
+        return {"train_steps": steps, **found, **self._early_stop()}
 
     def _evaluations(self, rows: Any, level: int) -> list[dict[str, Any]]:
         try:
             return [
                 {
-                    "step": int(row["step"]),
+                    "step": _number(row["step"], whole=True),
                     "split": str(row["split"]),
                     **{
-                        name: float(value)
+                        name: _number(value)
                         for name, value in row.items()
                         if name not in ("step", "split")
                     },
@@ -294,3 +232,53 @@ class TaskTrainer:
                         "early_stop_censored": best is rows[-1],
                     }
         return {}
+
+
+def _checked(returned: Any, metric: Metric, level: int) -> dict[str, Any]:
+    """What a training function returned, its numbers as Python's own."""
+    try:
+        found = {k: v for k, v in returned.items() if v is not None}
+        value = found[metric.test] = _number(found[metric.test])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise RuntimeError(
+            f"`train` must return a dict with a number {metric.test!r}. "
+            f"Received: {returned!r:.200} at level {level}. It is the metric "
+            "of the task, on the test set after training."
+        ) from None
+    if not math.isfinite(value):
+        raise RuntimeError(
+            f"`train` must return a finite number {metric.test!r}. Received: "
+            f"{value} at level {level}. Training has diverged; finished "
+            "levels are kept."
+        )
+    for name in sorted({"early_stop_step", metric.early_stop} & set(found)):
+        raise RuntimeError(
+            f"`train` must not return {name!r}. Received: {found[name]!r} at "
+            f"level {level}. Return evaluations, of which it is found."
+        )
+    counts = ("train_steps", "train_examples")
+    columns = ("test_loss", "val_loss", *map(metric.column, ("val", "train")))
+    for name in (*counts, *columns):
+        if name in found:
+            whole = name in counts
+            try:
+                found[name] = _number(found[name], whole=whole)
+            except (TypeError, ValueError):
+                raise RuntimeError(
+                    f"{name!r} must be a {'whole ' * whole}number where "
+                    f"`train` returns it. Received: {found[name]!r:.200} at "
+                    f"level {level}. Leave it out if it is not known."
+                ) from None
+    return found
+
+
+def _number(value: Any, whole: bool = False) -> Any:
+    """A number as Python's own; a whole one is a count, from 0 on."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError("a text is no number")
+    number = float(value)
+    if not whole:
+        return number
+    if number < 0 or not number.is_integer():
+        raise ValueError("a count must be a whole number from 0 on")
+    return int(number)
