@@ -252,6 +252,7 @@ def test_one_shot_and_at_init(run):
         ({"connectivity": True}, "`connectivity` must be left out"),
         ({"instability_steps": "0it"}, "`instability_steps` must be left"),
         ({"rewind": "auto"}, "`rewind` must be a step for a task"),
+        ({"retrain": "fine_tune"}, "`retrain` must be another than fine_tu"),
         ({"rewind": "4it"}, "`rewind` must be before train_steps=4it"),
         ({"criterion": "snip"}, "`criterion` must be .*snip"),
         (
@@ -267,79 +268,6 @@ def test_what_the_task_decides_is_refused_before_anything(
     with pytest.raises(ValueError, match=message):
         run(training, **changes)
     assert not training.calls and not os.listdir(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "returned, message",
-    [
-        (None, r"a number 'test_cost'\. Received: None at level 0"),
-        (0.5, r"a dict with a number 'test_cost'\. Received: 0.5 at level 0"),
-        ({"test_cost": "0.5"}, "a number 'test_cost'"),
-        ({"test_cost": float("inf")}, "finite number .* Received: inf at lev"),
-        ({"test_cost": 1, "val_cost": "x"}, "'val_cost' must be a number wh"),
-        ({"test_cost": 1, "train_steps": np.inf}, "_steps' must be a whole"),
-        ({"test_cost": 1, "train_steps": -3}, "'train_steps' must be a whole"),
-        ({"test_cost": 1, "train_examples": 1.5}, "_examples' must be a whol"),
-        ({"test_cost": 1, "early_stop_step": 2}, "must not return 'early_sto"),
-        (
-            {"test_cost": 1, "evaluations": [{"step": 1.5, "split": "test"}]},
-            "`evaluations` must",
-        ),
-        ({"cost": 1.0}, "a number 'test_cost'"),
-        ({"test_cost": "low"}, "a number 'test_cost'"),
-        ({"test_cost": float("nan")}, "Received: nan at level 0"),
-        ({"test_cost": 1, "evaluations": [{"step": 1}]}, "`evaluations` must"),
-        (
-            {"test_cost": 1, "evaluations": [
-                {"step": 1, "split": "test", "cost": "x"},
-            ]},
-            "`evaluations` must",
-        ),
-    ],
-)
-def test_what_a_training_function_must_return(run, returned, message):
-    with pytest.raises(RuntimeError, match=message):
-        run(lambda model, **how: returned)
-
-
-def test_a_training_function_may_not_prune(run):
-    def train(model, *, level, **how):
-        mask = tfl.get_mask(model)
-        tfl.prune(model, 0.5)
-        assert tfl.get_mask(model) != mask
-        return {"test_cost": 1.0}
-
-    with pytest.raises(RuntimeError, match="must leave the mask as it is"):
-        run(train)
-
-
-@pytest.mark.parametrize(
-    "changes, error, message",
-    [
-        ({"name": ""}, ValueError, "`name` must be a text"),
-        ({"name": 3}, ValueError, "`name` must be a text"),
-        ({"build": None}, TypeError, "`build` must be a function"),
-        ({"train": 1}, TypeError, "`train` must be a function"),
-        ({"metric": "cost"}, TypeError, "`metric` must be a tf_lottery.Met"),
-        ({"train_steps": 0}, ValueError, "`train_steps` must be an integer"),
-        ({"train_steps": 1.5}, ValueError, "`train_steps` must be an integer"),
-        ({"train_steps": True}, ValueError, "`train_steps` must be an integ"),
-        ({"settings": {"a": build}}, ValueError, "`settings` must be plain"),
-        ({"settings": {"a": float("nan")}}, ValueError, "`settings` must be"),
-    ],
-)
-def test_what_is_no_task_is_refused(changes, error, message):
-    with pytest.raises(error, match=message):
-        task(**changes)
-
-
-def test_what_is_no_model_is_refused(tmp_path):
-    for made in (None, keras.Sequential([keras.layers.Dense(1)])):
-        with pytest.raises(TypeError, match="`build` must return a built"):
-            tfl.run(
-                task=task(build=lambda seed: made), levels=0, quiet=True,
-                output_dir=str(tmp_path),
-            )
 
 
 class Subclassed(keras.Model):

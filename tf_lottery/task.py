@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import time
@@ -17,6 +18,12 @@ from tf_lottery.metric import Metric
 
 # Columns of results.csv that a training function may fill with whole numbers.
 _WHOLE = ("train_examples", "train_steps")
+
+
+# Of the name: a folder's is that and about 100 characters.
+_LONGEST = 100
+# What `train` is called with beside the model.
+_TRAIN = {"level": 0, "seed": 0, "start_step": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +42,8 @@ class Task:
             initial weights are a function of the seed, an int in [0, 2**32).
         train: `train(model, *, level, seed, start_step) -> metrics`, as of
             `find_tickets`: trains the masked model in place, from
-            `start_step` of its schedule to the end, by a new optimizer. With
+            `start_step` of its schedule to the end, by a new optimizer: the
+            model is not compiled, whatever `build` did. With
             `Config(rewind="2it")` it is also passed `at_rewind_step=(2,
             callback)` at level 0, and must call `callback()` after 2 steps.
             Layers multiply by their masks, so the gradients of pruned weights
@@ -82,10 +90,16 @@ class Task:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
+        name = self.name
+        if not isinstance(name, str) or not name.strip():
             raise ValueError(
                 "`name` must be a text. Received: "
-                f"name={self.name!r}. Call the task something."
+                f"name={name!r}. Call the task something."
+            )
+        if len(name) > _LONGEST or not name.isprintable():
+            raise ValueError(
+                f"`name` must be at most {_LONGEST} printable characters. "
+                f"Received: name={name!r:.200}. It names a folder."
             )
         for argument in ("build", "train"):
             if not callable(getattr(self, argument)):
@@ -93,6 +107,8 @@ class Task:
                     f"`{argument}` must be a function. Received: {argument}="
                     f"{getattr(self, argument)!r}. See tf_lottery.Task."
                 )
+        check_call("build", self.build, 0)
+        check_call("train", self.train, None, **_TRAIN)
         if not isinstance(self.metric, Metric):
             raise TypeError(
                 "`metric` must be a tf_lottery.Metric. Received: metric="
@@ -119,6 +135,46 @@ class Task:
             "train_steps": self.train_steps,
             "settings": dict(self.settings),
         }
+
+
+def check_call(name: str, function: Callable, *first: Any, **named: Any):
+    """Checks that a function can be called so, before anything is trained.
+
+    Args:
+        name: of the argument, for the message.
+        function: of the user's.
+        *first: what it is given by position.
+        **named: and by name.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # Of a function of another language.
+    try:
+        signature.bind(*first, **named)
+    except TypeError as error:
+        asked = ["seed" if name == "build" else "model", *named]
+        raise TypeError(
+            f"`{name}` must be a function of ({', '.join(asked)}). Received: "
+            f"one of {signature} ({error}). See tf_lottery.Task."
+        ) from None
+
+
+def check_rewind(task: Task, step: int) -> None:
+    """Checks that the training function can be passed a rewind step.
+
+    Args:
+        task: whose function.
+        step: 0 if there is none.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if step:
+        check_call("train", task.train, None, **_TRAIN, at_rewind_step=())
 
 
 class TaskTrainer:

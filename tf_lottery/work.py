@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_lottery import assembly
@@ -18,11 +19,13 @@ from tf_lottery import provenance
 from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
+from tf_lottery.layers import get_state
 from tf_lottery.plan import Plan
 from tf_lottery.pruners import get_pruner
 from tf_lottery.step import Step
 from tf_lottery.task import Task
 from tf_lottery.task import TaskTrainer
+from tf_lottery.task import check_rewind
 
 # Fields of a configuration that are not a task's to decide.
 _BESIDE_TASK = frozenset((
@@ -34,6 +37,8 @@ _BESIDE_TASK = frozenset((
     "export", "tensorboard", "report", "plan", "quiet", "log_file", "debug",
 ))
 _KEPT = {*_BESIDE_TASK, "format", "dataset", "train_steps"}
+# Controls that are trained from weights of `build` by another seed.
+_FRESH = ("reinit", "random_mask", "random_uniform", "random_erk")
 _TASK_METHODS = ("imp", "one_shot", "at_init", "dense")
 
 
@@ -137,6 +142,11 @@ class TaskWork:
     """
 
     def __init__(self, config: Config, task: Task):
+        if not isinstance(task, Task):
+            raise TypeError(
+                "`task` must be a tf_lottery.Task. Received: task="
+                f"{task!r:.200}. Make one of a network and a training function."
+            )
         _check_fields(config)
         if config.method not in _TASK_METHODS:
             raise ValueError(
@@ -150,6 +160,13 @@ class TaskWork:
             raise ValueError(
                 "`rewind` must be a step for a task. Received: rewind=auto. "
                 "What is stable is looked for in the built-in training alone."
+            )
+        check_rewind(task, config.rewind.count)
+        if config.retrain == "fine_tune":
+            raise ValueError(
+                "`retrain` must be another than fine_tune for a task, whose "
+                "learning rate is not known here. Received: retrain=fine_tune."
+                " Use lr_rewind, which starts the task at its rewind step."
             )
         self.task = task
         # One example is one step is one epoch.
@@ -172,6 +189,7 @@ class TaskWork:
         self.values |= {"task": task.to_json(), "metric": task.metric.to_json()}
         self.facts = {"source": task.name}
         self.input_shape = None
+        self._check_build()
 
     @property
     def headline(self) -> str:
@@ -193,6 +211,34 @@ class TaskWork:
             )
         return model
 
+    def _check_build(self) -> None:
+        """Whether initial weights are a function of the seed, and which."""
+        first, again, other = (
+            get_state(self.build(0, purpose))
+            for purpose in ("init", "init", "reinit")
+        )
+        if not _same(first, again):
+            raise ValueError(
+                "`build` must give the same weights for the same seed. "
+                "Received: others when it was called again, without which no "
+                "run can go on. Give initializers the seed, or none."
+            )
+        if not _same(first, other):
+            return
+        wrong = [name for name in self.config.branches if name in _FRESH]
+        if wrong:
+            raise ValueError(
+                f"`branches` must be without {', '.join(wrong)}, which need "
+                "fresh weights, where `build` gives the same for every seed. "
+                f"Received: branches={','.join(self.config.branches)}. Use "
+                "shuffle_mask, or draw weights by the seed."
+            )
+        if self.config.replicates > 1:
+            self.notes.append(
+                "All replicates start alike, as `build` gives the same weights"
+                " for every seed: they differ in the training's seed only."
+            )
+
     def trainer(self, model: keras.Model, on_step: Callable) -> TaskTrainer:
         """Returns what trains a masked model."""
         return TaskTrainer(self.task, on_step)
@@ -208,6 +254,14 @@ class TaskWork:
     def examples(self, metrics: Mapping[str, Any]) -> int | None:
         """Returns the training examples of a training, if it told them."""
         return metrics.get("train_examples")
+
+
+def _same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    """Whether two states are equal; paths may have a seed's number."""
+    return len(one) == len(other) and all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        for a, b in zip(one.values(), other.values())
+    )
 
 
 def _check_fields(config: Config) -> None:

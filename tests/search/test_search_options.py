@@ -145,7 +145,8 @@ def test_the_rewind_callback_is_called_once(calls, make_model, fake_train):
         next(search)
     assert str(error.value) == (
         "`train` must call the callback of `at_rewind_step` once, after step "
-        f"7. Received: {calls} calls. Train for more steps than rewind_step."
+        f"7. Received: {calls} calls. Train for more steps than it, and "
+        "call it there."
     )
 
 

@@ -228,6 +228,6 @@ def _train_dense(model, train, seed, rewind_step):
         raise RuntimeError(
             "`train` must call the callback of `at_rewind_step` once, after "
             f"step {rewind_step}. Received: {len(states)} calls. Train for "
-            "more steps than rewind_step."
+            "more steps than it, and call it there."
         )
     return states[0], metrics
