@@ -174,6 +174,12 @@ def test_a_loss_that_is_not_finite_ends_the_training(script):
         A2C(environment=script, **HOW)(network(size=2), level=4, seed=0)
 
 
+def test_logits_that_are_not_finite_end_the_training():
+    train = A2C(learning_rate=1e30, **HOW)
+    with pytest.raises(RuntimeError, match="The loss must be finite"):
+        train(network(), level=0, seed=0)
+
+
 def test_a_trained_one_can_be_sent_to_a_worker():
     train = A2C(**HOW)
     train(network(), level=0, seed=0)

@@ -112,7 +112,10 @@ class Learner:
             logits, _ = self.model(observation, training=False)
         seed = tf.stack([self._key, self._draw])
         self._draw.assign_add(1)
-        return tf.random.stateless_categorical(logits, 1, seed)[:, 0]
+        drawn = tf.random.stateless_categorical(logits, 1, seed)[:, 0]
+        # Of logits that are NaN an action is drawn that there is not; the
+        # loss tells of them.
+        return tf.minimum(drawn, logits.shape[-1] - 1)
 
     def learn(
         self,
