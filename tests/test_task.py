@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 
 import keras
 import numpy as np
@@ -126,6 +127,23 @@ def test_a_run_goes_on_where_it_was_cut_off(run):
     assert [call[0] for call in rest.calls] == [2]
     none = Training()
     assert run(none).rows == results.rows and not none.calls
+
+
+def test_a_signal_ends_the_training_under_way_at_once(run):
+    reached = []
+
+    class Stopped(Training):
+        def __call__(self, model, *, level, **how):
+            reached.append(level)
+            if level == 1:
+                signal.raise_signal(signal.SIGINT)
+                reached.append("beyond")
+            return super().__call__(model, level=level, **how)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopped())
+    assert reached == [0, 1]
+    assert len(run(Training()).rows) == 3
 
 
 def test_replicates_start_from_weights_of_their_own(run):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from tf_lottery import analysis
@@ -68,7 +70,8 @@ class Experiment:
         config, source = provenance.load_source(config.resolved())
         self._task = task
         self._progress = progress
-        self._stop_signals = stop_signals
+        # Nothing is saved inside a task's training: a signal ends it at once.
+        self._stop_signals = stop_signals if task is None else _unheeded
         parallel.check_parallel(config.parallel)
         check_tensorboard(config.tensorboard)
         analysis.check_controls(config.branches, config.criterion)
@@ -281,3 +284,8 @@ class Experiment:
             self._todo.remove(key)
             self._progress.advance(self.plan.steps(key))
         return True
+
+
+def _unheeded() -> contextlib.AbstractContextManager[Callable[[], int]]:
+    """As `train.stop_signals`, of signals that are left as they are."""
+    return contextlib.nullcontext(lambda: 0)
