@@ -132,3 +132,28 @@ def levels_before(method: str, level: int) -> list[int]:
     if METHODS[method].rounds:
         return list(range(level))
     return [0] if level and METHODS[method].trains_dense else []
+
+
+def check_task_method(name: str) -> None:
+    """Checks that a method is for a task, whose training is its own.
+
+    Args:
+        name: of a method.
+
+    Raises:
+        ValueError: it changes masks inside a training, trains scores, or
+            takes tickets that were found elsewhere.
+
+    Example:
+        >>> check_task_method("one_shot")
+    """
+    known = [
+        k for k, m in METHODS.items()
+        if not (m.inside or m.strong or m.given)
+    ]
+    if name not in known:
+        raise ValueError(
+            f"`method` must be one of {', '.join(known)} for a task. "
+            f"Received: method={name}. The others reach into the training, "
+            "which is the task's own."
+        )

@@ -20,6 +20,7 @@ from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.layers import get_state
+from tf_lottery.methods import check_task_method
 from tf_lottery.plan import Plan
 from tf_lottery.pruners import get_pruner
 from tf_lottery.step import Step
@@ -39,7 +40,6 @@ _BESIDE_TASK = frozenset((
 _KEPT = {*_BESIDE_TASK, "format", "dataset", "train_steps"}
 # Controls that are trained from weights of `build` by another seed.
 _FRESH = ("reinit", "random_mask", "random_uniform", "random_erk")
-_TASK_METHODS = ("imp", "one_shot", "at_init", "dense")
 
 
 class DataWork:
@@ -148,12 +148,7 @@ class TaskWork:
                 f"{task!r:.200}. Make one of a network and a training function."
             )
         _check_fields(config)
-        if config.method not in _TASK_METHODS:
-            raise ValueError(
-                f"`method` must be one of {', '.join(_TASK_METHODS)} for a "
-                f"task. Received: method={config.method}. The others reach "
-                "into the training, which is the task's own."
-            )
+        check_task_method(config.method)
         # No data are known by which a criterion could choose.
         get_pruner(config.criterion, ["initial"])
         if config.rewind is None:

@@ -56,6 +56,7 @@ def test_help_lists_them_all(agent):
     "flag, message",
     [
         ("--games=0", "`games` must be between 1"),
+        ("--method=gradual", "`method` must be one of imp, one_shot, at_init"),
         ("--levels=x", "`levels` must be an integer"),
         ("--dataset=mnist", "The flag must exist. Received: --dataset"),
         ("--environment=Nothing-v0", "that gymnasium knows"),
@@ -94,3 +95,9 @@ def test_a_run_ends_with_its_verdict(agent, tmp_path):
     ]
     # CartPole gives at least 8 for any game.
     assert all(float(r["test_reward"]) > 7 for r in rows)
+
+
+def test_a_dense_agent_has_no_controls(agent, tmp_path):
+    done = agent(*FEW, "--method=dense", "--plan", f"--output_dir={tmp_path}")
+    assert done.status == 0, done.err
+    assert "1 trainings in 1 replicate" in done.out

@@ -54,6 +54,7 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     from tf_lottery.cli.flags import describe
     from tf_lottery.cli.flags import parse
     from tf_lottery.config import Config
+    from tf_lottery.methods import check_task_method
     from tf_lottery.rl.settings import AgentSettings
 
     of_agent = dataclasses.fields(AgentSettings)
@@ -81,10 +82,10 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     settings = AgentSettings(
         **{f.name: given.pop(f.name) for f in of_agent if f.name in given}
     )
-    defaults = dict(_DEFAULTS)
-    if given.get("method") == "dense":
-        # There is no ticket to control.
-        del defaults["branches"]
+    method = given.get("method", Config.method)
+    check_task_method(method)
+    without = {"branches"} if method == "dense" else set()
+    defaults = {k: v for k, v in _DEFAULTS.items() if k not in without}
     config = Config(**{**defaults, **given})
     outcome.debug = config.debug
     # As of the training command.
