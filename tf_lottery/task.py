@@ -16,10 +16,6 @@ from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.metric import Metric
 
-# Columns of results.csv that a training function may fill with whole numbers.
-_WHOLE = ("train_examples", "train_steps")
-
-
 # Of the name: a folder's is that and about 100 characters.
 _LONGEST = 100
 # What `train` is called with beside the model.
