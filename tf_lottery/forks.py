@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -221,7 +220,7 @@ class ForkTrainer:
             (row["step"], row["split"]): row
             for row in report.read_evaluations(file)
         }
-        for row in map(dataclasses.asdict, self._trainer.rows):
+        for row in (row.columns() for row in self._trainer.rows):
             if row != before.get((row["step"], row["split"]), row):
                 self._progress.line(
                     f"{key}: its beginning was trained again, and differs at "

@@ -234,7 +234,6 @@ def test_a_ticket_of_another_model_is_refused(refused, tmp_path):
 
 
 LEVEL = Key(0, "main", 1)
-ROW = dataclasses.make_dataclass("Row", ["step"])
 
 
 @pytest.fixture
@@ -247,7 +246,7 @@ def store(tmp_path):
     def save():
         row = {**dataclasses.asdict(LEVEL)}
         store.open({}, str)
-        return store.save(LEVEL, ticket, [ROW(1)], row, "")
+        return store.save(LEVEL, ticket, [{"step": 1}], row, "")
 
     save()
     return types.SimpleNamespace(run=store, save=save, notices=notices)

@@ -18,18 +18,11 @@ FILES = (
     "metrics.csv", "ticket/mask.npz", "ticket/rewind.npz",
     "ticket/ticket.json", "ticket/trained.npz",
 )
-
-
-@dataclasses.dataclass
-class Row:
-    step: int
-    split: str
-    loss: float
-    accuracy: float
-
-
 VALUES = Config().to_json()
-ROWS = [Row(0, "test", 0.1 + 0.2, 0.5), Row(10, "test", float("nan"), 1.0)]
+ROWS = [
+    {"step": 0, "split": "test", "loss": 0.1 + 0.2, "accuracy": 0.5},
+    {"step": 10, "split": "test", "loss": float("nan"), "accuracy": 1.0},
+]
 
 
 def make_ticket(level=1, seed=0):
