@@ -80,6 +80,7 @@ def test_what_is_refused(fit):
         fit(plain, [EarlyBird(0.5)])
 
 
+@pytest.mark.slow
 def test_beside_what_changes_masks_and_for_another_model(make, fit):
     bird = EarlyBird(0.5, "magnitude", structure=None)
     stopping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
@@ -96,6 +97,7 @@ def test_beside_what_changes_masks_and_for_another_model(make, fit):
         fit(make(), [EarlyBird(0.5, "magnitude")])
 
 
+@pytest.mark.slow
 def test_a_stop_that_another_asked_for_is_kept(make, fit):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -30,7 +30,14 @@ def counts_at(step):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("scope", ["uniform", "global", "erk"])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "global",
+        pytest.param("uniform", marks=pytest.mark.slow),
+        pytest.param("erk", marks=pytest.mark.slow),
+    ],
+)
 def test_every_step_has_the_exact_counts_of_the_schedule(
     make, fit, recorder, scope
 ):
@@ -140,6 +147,7 @@ def test_a_checkpoint_has_the_mask_of_its_epoch(make, fit, recorder, tmp_path):
     assert get_mask(model) == mask
 
 
+@pytest.mark.slow
 def test_executions_of_several_steps_give_the_same_masks(make, fit, recorders):
     kept = []
     for execution in (1, 2):
@@ -220,6 +228,7 @@ def test_accumulated_gradients_count_as_one_step(make, fit, recorder):
     }
 
 
+@pytest.mark.slow
 def test_an_execution_of_several_batches_may_be_one_step(make, fit):
     adam = keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
     model = make(adam, steps_per_execution=2)
@@ -227,6 +236,7 @@ def test_an_execution_of_several_batches_may_be_one_step(make, fit):
     assert get_mask(model).kept == 36
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_a_scaled_loss_under_mixed_float16(fit, make, recorder):
     before = keras.config.dtype_policy()

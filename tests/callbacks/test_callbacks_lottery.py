@@ -166,6 +166,7 @@ def test_a_level_begins_as_step_k_and_with_a_new_optimizer(
     assert same_state(lottery.tickets[0].rewind, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_levels_may_end_inside_an_epoch(
     make, fit, data, recorder, same_state
@@ -198,7 +199,10 @@ def test_levels_may_end_inside_an_epoch(
         # The best is the first of a level; two epochs without improvement.
         ("loss", "auto", [5, 4, 4, 4, 9, 9, 9, 1, 2, 0, 3, 3], [4, 3, 5]),
         ("accuracy", "auto", [1, 0, 0, 5, 6, 6, 5, 1, 1, 1], [3, 4, 3]),
-        ("loss", "max", [1, 0, 0, 5, 6, 6, 5, 1, 1, 1], [3, 4, 3]),
+        pytest.param(
+            "loss", "max", [1, 0, 0, 5, 6, 6, 5, 1, 1, 1], [3, 4, 3],
+            marks=pytest.mark.slow,
+        ),
         # 0.05 is no improvement of more than 0.1.
         ("val_loss", "min", [1, 0.95, 0.91, 1, 1, 1, 1, 1, 1], [3, 3, 3]),
     ],

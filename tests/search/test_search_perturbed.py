@@ -46,7 +46,14 @@ def moved(before, after, path):
 
 @pytest.mark.parametrize(
     ("optimizer", "unit"),
-    [(name, "absolute") for name in sorted(OPTIMIZERS)] + [("adam", "sigma")],
+    [
+        pytest.param(
+            name, "absolute",
+            marks=[] if name in ("adam", "sgd") else pytest.mark.slow,
+        )
+        for name in sorted(OPTIMIZERS)
+    ]
+    + [pytest.param("adam", "sigma", marks=pytest.mark.slow)],
 )
 def test_after_every_step_and_with_every_optimizer(
     make_model, optimizer, unit
