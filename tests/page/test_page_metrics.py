@@ -163,6 +163,16 @@ def test_values_that_are_no_number_leave_curves_whole(make):
     assert {row[2] for row in section.tables[0].rows} == {5, 9}
 
 
+def test_what_is_measured_once_has_no_curve(make):
+    folder = make("text", metric=PERPLEXITY)
+    for path in folder.rglob("level_*/metrics.csv"):
+        path.write_text("step,split,perplexity\n0,test,5.0\n9,test,3.0\n"
+                        "9,train,2.0\n")
+    section = learning_curves([read_run(str(folder))])
+    assert [one.name for one in section.figures] == ["learning_test"]
+    assert {row[0] for row in section.tables[0].rows} == {"test", "train"}
+
+
 def test_no_image_of_what_sees_none(text, reward):
     assert first_layer([text]) is None and first_layer([reward]) is None
     assert layer_density([text, reward]) is not None

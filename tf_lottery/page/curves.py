@@ -159,7 +159,7 @@ def learning_curves(runs: Sequence[Run]) -> Section | None:
         figures += [
             _figure(f"learning_{_plain(split)}{suffix(number)}", split, found,
                     group[0])
-            for split, found in curves.items()
+            for split, found in _drawn(curves).items()
         ]
         tables.append(
             Table(
@@ -288,6 +288,17 @@ def _lines(
         for run in runs
         if (level := verdict_level(run)) is not None
     ]
+
+
+def _drawn(
+    curves: dict[str, dict[str, _Curve]],
+) -> dict[str, dict[str, _Curve]]:
+    """The splits that have curves; if there are only points, all."""
+    several = {
+        split: lines for split, lines in curves.items()
+        if any(len(curve) > 1 for curve in lines.values())
+    }
+    return several or curves
 
 
 def _curves(
