@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 
-from tf_lottery.layers import apply_masks
 from tf_lottery.layers import get_mask
 from tf_lottery.metric import Metric
 
@@ -230,7 +229,6 @@ class TaskTrainer:
         )
         self.seconds = time.monotonic() - started
         found = _checked(returned, task.metric, level)
-        apply_masks(model)
         if get_mask(model) != before:
             raise RuntimeError(
                 "`train` must leave the mask as it is. Received: another one "
