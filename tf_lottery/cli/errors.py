@@ -12,9 +12,11 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 
+# Their text says it all; of others the class is told.
+_SAID = (ValueError, TypeError, RuntimeError, ImportError)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -94,6 +96,29 @@ def reported(
             raise
         print(_line(error, kept), file=sys.stderr)
         outcome.status = 1
+
+
+def run_command(
+    run: Callable[[list[str], types.SimpleNamespace], int],
+    argv: Sequence[str] | None,
+    kept: str = "finished levels are kept",
+) -> int:
+    """Runs a command, whatever it raises.
+
+    Args:
+        run: called with the command line and the namespace of `reported`;
+            returns the exit status.
+        argv: the program's name and its arguments; `sys.argv` if None.
+        kept: as in `reported`.
+
+    Returns:
+        The exit status: that of `run`, 1 after an error, 130 after Ctrl-C,
+        143 after SIGTERM.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    with reported(argv, kept) as outcome:
+        outcome.status = run(argv, outcome)
+    return outcome.status
 
 
 @contextlib.contextmanager
@@ -188,7 +213,7 @@ def _line(error: Exception, kept: str) -> str:
     text = " ".join(str(error).split())
     # A file's own text, quoted in an error, must not steer the terminal.
     text = "".join(c if c.isprintable() else "?" for c in text)
-    if not isinstance(error, (ValueError, TypeError, RuntimeError)):
+    if not isinstance(error, _SAID):
         text = f"{type(error).__name__}: {text}"
     if len(text) > 2000:
         text = text[:2000] + " ..."

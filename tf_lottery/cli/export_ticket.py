@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 # Flag: default, what it means.
 _FLAGS: dict[str, tuple[Any, str]] = {
     "ticket": (None, "Folder of a ticket: level_NN/ticket of a run."),
@@ -44,16 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv, "files that are there are whole") as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv, "files that are there are whole")
 
 
 def _run(argv: list[str], outcome: Any) -> int:
-    from tf_lottery.cli.errors import quiet_tensorflow
     from tf_lottery.cli.flags import describe
     from tf_lottery.cli.flags import parse
 

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 _FLAGS: dict[str, tuple[Any, str]] = {
     "output_dir": (
         None, "Folder for the report; RUN_DIR/report of one run, report in "
@@ -29,12 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv, "runs are not touched") as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv, "runs are not touched")
 
 
 def _run(argv: list[str], outcome: Any) -> int:
@@ -66,7 +64,6 @@ def _run(argv: list[str], outcome: Any) -> int:
             "`RUN_DIR` must be the folder of a run. Received: "
             f"{folders[0]}, where there is no folder. Check the path."
         )
-    from tf_lottery.cli.errors import quiet_tensorflow
 
     with quiet_tensorflow(find_devices=False):
         from tf_lottery import page

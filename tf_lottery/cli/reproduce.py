@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 if TYPE_CHECKING:
     from tf_lottery.claims import Figure
     from tf_lottery.config import Config
@@ -50,16 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, whatever the claims come to; 1 after an error, 130
         after Ctrl-C, 143 after SIGTERM.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv) as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv)
 
 
 def _run(argv: list[str], outcome: Any) -> int:
-    from tf_lottery.cli.errors import quiet_tensorflow
     from tf_lottery.cli.flags import describe
     from tf_lottery.cli.flags import parse
 

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 # Flag: default, what it means.
 _FLAGS: dict[str, tuple[Any, str]] = {
     "eta": (
@@ -64,12 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv, "files are written at the end alone") as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv, "files are written at the end alone")
 
 
 def _run(argv: list[str], outcome: Any) -> int:
@@ -158,7 +156,6 @@ def _sweep(values: dict[str, Any]) -> str:
 
 
 def _widths(values: dict[str, Any]) -> str:
-    from tf_lottery.cli.errors import quiet_tensorflow
 
     with quiet_tensorflow():
         from tf_lottery import atomic

@@ -13,6 +13,9 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 # Flags of the experiment that mean something for agents; those of the agent
 # itself come before them.
 _EXPERIMENT = (
@@ -41,16 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv) as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv)
 
 
 def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
-    from tf_lottery.cli.errors import quiet_tensorflow
     from tf_lottery.cli.flags import describe
     from tf_lottery.cli.flags import parse
     from tf_lottery.config import Config
@@ -58,7 +55,7 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     from tf_lottery.rl.settings import AgentSettings
 
     of_agent = dataclasses.fields(AgentSettings)
-    # The agent's optimizer is not that of images.
+    # The agent's optimizer comes before that of data sets.
     fields = {f.name: f for f in (*dataclasses.fields(Config), *of_agent)}
     names = [*(f.name for f in of_agent), *_EXPERIMENT]
     given = parse(

@@ -7,6 +7,9 @@ import sys
 import types
 from collections.abc import Sequence
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
@@ -18,16 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv) as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv)
 
 
 def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
-    from tf_lottery.cli.errors import quiet_tensorflow
     from tf_lottery.cli.flags import config_from_flags
     from tf_lottery.cli.flags import help_text
 

@@ -13,6 +13,9 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+from tf_lottery.cli.errors import quiet_tensorflow
+from tf_lottery.cli.errors import run_command
+
 # Flag: what it means.
 _FLAGS = {
     "datasets": "Data sets, such as mnist:0-4,mnist:5-9; --dataset alone if "
@@ -32,16 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
-    argv = list(sys.argv if argv is None else argv)
-    from tf_lottery.cli.errors import reported
-
-    with reported(argv) as outcome:
-        outcome.status = _run(argv, outcome)
-    return outcome.status
+    return run_command(_run, argv)
 
 
 def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
-    from tf_lottery.cli.errors import quiet_tensorflow
     from tf_lottery.cli.flags import describe
     from tf_lottery.cli.flags import parse
     from tf_lottery.config import Config
