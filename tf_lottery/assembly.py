@@ -201,7 +201,7 @@ def make_control(
 def make_trainer(
     config: Config,
     model: keras.Model,
-    images: data.DataSet,
+    data_set: data.DataSet,
     *,
     strategy: tf.distribute.Strategy,
     on_step: Callable[[int, Any], None],
@@ -211,19 +211,19 @@ def make_trainer(
     Args:
         config: resolved.
         model: masked, made under `strategy`.
-        images: the data.
+        data_set: the data.
         strategy: where to train.
         on_step: as in `Trainer`.
     """
-    info = images.info
+    info = data_set.info
     return train.Trainer(
         model,
         {
             name: (split.x, split.y)
             for name, split in (
-                ("train", images.train),
-                ("validation", images.validation),
-                ("test", images.test),
+                ("train", data_set.train),
+                ("validation", data_set.validation),
+                ("test", data_set.test),
             )
         },
         train.TrainingSettings(
@@ -249,14 +249,14 @@ def make_trainer(
 
 
 def make_scorer(
-    plan: Plan, model: keras.Model, images: data.DataSet, **how: Any
+    plan: Plan, model: keras.Model, data_set: data.DataSet, **how: Any
 ) -> train.Trainer:
     """Returns what trains the scores of a model's weights.
 
     Args:
         plan: with the configuration.
         model: masked, made under the strategy.
-        images: the data.
+        data_set: the data.
         **how: as in `make_trainer`.
     """
     # The model holds that of a control, where one was trained before.
@@ -280,7 +280,7 @@ def make_scorer(
         weight_decay=scored.gate.weight_decay,
         scale_l1=None,
     )
-    return make_trainer(settings, scored, images, **how)
+    return make_trainer(settings, scored, data_set, **how)
 
 
 def make_checkpoint(

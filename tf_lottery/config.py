@@ -306,8 +306,8 @@ class Config(DataConfig):
     connectivity: bool = flag(
         False,
         "At the end, evaluate the lines between tickets of successive levels, "
-        "and between a ticket and its reorder control (test, "
-        "validation, and 10,000 training images).", identity=False, later=True,
+        "and between a ticket and its reorder control (test, validation, and "
+        "10,000 training examples).", identity=False, later=True,
     )
     export: str | None = flag(
         None, "Levels to write as SavedModel: all, last, or numbers such as "

@@ -238,7 +238,7 @@ class Experiment:
         if self.config.connectivity:
             found = lines.connect_tickets(
                 self.plan,
-                lambda: self._work.images,
+                lambda: self._work.data_set,
                 self._store,
                 self.record,
                 self._progress.line,

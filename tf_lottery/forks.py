@@ -311,7 +311,7 @@ class ForkTrainer:
             raise train.Stopped(number, self._at, saved=False)
 
     @functools.cached_property
-    def images(self) -> data.DataSet:
+    def data_set(self) -> data.DataSet:
         """The data; read when they are first asked for."""
         return loading.load_data(self.config)
 
@@ -320,7 +320,7 @@ class ForkTrainer:
         return assembly.make_trainer(
             self.config,
             self._model,
-            self.images,
+            self.data_set,
             strategy=self._strategy,
             on_step=self._on_step,
         )

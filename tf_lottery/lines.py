@@ -129,31 +129,31 @@ class LineBook:
 
 
 def make_evaluator(
-    model: keras.Model, images: data.DataSet
+    model: keras.Model, data_set: data.DataSet
 ) -> analysis.LineEvaluator:
-    """Returns what evaluates lines on test, training and validation images.
+    """Returns what evaluates lines on test, training and validation data.
 
-    Of the training images the first 10,000 are looked at.
+    Of the training examples the first 10,000 are looked at.
 
     Args:
         model: masked.
-        images: the data.
+        data_set: the data.
     """
     some = slice(_TRAIN_EXAMPLES)
     return analysis.LineEvaluator(
         model,
         {
-            "test": (images.test.x, images.test.y),
-            "train": (images.train.x[some], images.train.y[some]),
-            "validation": (images.validation.x, images.validation.y),
+            "test": (data_set.test.x, data_set.test.y),
+            "train": (data_set.train.x[some], data_set.train.y[some]),
+            "validation": (data_set.validation.x, data_set.validation.y),
         },
-        preprocess=loading.preprocess(images.info),
+        preprocess=loading.preprocess(data_set.info),
     )
 
 
 def connect_tickets(
     plan: Plan,
-    images: Callable[[], data.DataSet],
+    data_set: Callable[[], data.DataSet],
     store: RunDirectory,
     record: Record,
     say: Callable[[str], None],
@@ -165,7 +165,7 @@ def connect_tickets(
 
     Args:
         plan: of the experiment.
-        images: returns the data, where a line is still to be evaluated.
+        data_set: returns the data, where a line is still to be evaluated.
         store: the run directory.
         record: what is finished of it.
         say: called with one line as each is done.
@@ -187,7 +187,7 @@ def connect_tickets(
         if book.barrier(line, first, second) is not None:
             continue
         if evaluator is None:
-            config, found_data = plan.config, images()
+            config, found_data = plan.config, data_set()
             with models.clean_names():
                 dense = assembly.build_replicate(
                     config, found_data.info, 0, "init"

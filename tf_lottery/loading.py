@@ -63,21 +63,21 @@ def preprocess(info: data.DataInfo) -> Callable:
 
 
 def scored_by(
-    config: Config, images: data.DataSet, loss: Callable, seed: int
+    config: Config, data_set: data.DataSet, loss: Callable, seed: int
 ) -> dict[str, Any]:
     """Returns the examples and the loss of criteria that look at some.
 
     Args:
         config: says how many.
-        images: the data.
+        data_set: the data.
         loss: that of the training.
         seed: of the replicate.
     """
     x, y = data.per_class(
-        images.train, config.score_per_class, seeds.derive(seed, "score")
+        data_set.train, config.score_per_class, seeds.derive(seed, "score")
     )
-    if not images.info.is_text:
-        x = x.astype("float32") * images.info.scale
+    if not data_set.info.is_text:
+        x = x.astype("float32") * data_set.info.scale
     return dict(x=x, y=y, loss=loss)
 
 

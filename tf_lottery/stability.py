@@ -290,7 +290,7 @@ class Instability:
 
     @functools.cached_property
     def _evaluator(self) -> analysis.LineEvaluator:
-        return lines.make_evaluator(self._model, self._forks.images)
+        return lines.make_evaluator(self._model, self._forks.data_set)
 
 
 def instability(
@@ -320,7 +320,7 @@ def instability(
         **changes: fields of `Config` to set, for example `replicates=3`.
 
     Returns:
-        An `InstabilityResults`; of the training images, the first 10,000 are
+        An `InstabilityResults`; of the training examples, the first 10,000 are
         evaluated.
 
     Raises:

@@ -96,7 +96,7 @@ class DataWork:
         )
 
     @functools.cached_property
-    def images(self) -> data.DataSet:
+    def data_set(self) -> data.DataSet:
         """The data; read when they are first asked for."""
         return loading.load_data(self.config)
 
@@ -105,7 +105,7 @@ class DataWork:
         return assembly.make_trainer(
             self.config,
             model,
-            self.images,
+            self.data_set,
             strategy=self.strategy,
             on_step=on_step,
         )
@@ -115,13 +115,13 @@ class DataWork:
     ) -> train.Trainer:
         """Returns what trains the scores of a model's weights."""
         return assembly.make_scorer(
-            plan, model, self.images, strategy=self.strategy, on_step=on_step
+            plan, model, self.data_set, strategy=self.strategy, on_step=on_step
         )
 
     def scored_by(self, trainer: train.Trainer, seed: int) -> dict[str, Any]:
         """Returns examples and loss for criteria; see `loading.scored_by`."""
         return loading.scored_by(
-            self.config, self.images, trainer.loss, seed
+            self.config, self.data_set, trainer.loss, seed
         )
 
     def examples(self, metrics: Mapping[str, Any]) -> int:
