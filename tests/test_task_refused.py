@@ -155,3 +155,25 @@ def test_what_is_no_model_is_refused(tmp_path):
                 task=task(build=lambda seed: made), levels=0, quiet=True,
                 output_dir=str(tmp_path),
             )
+
+
+class Net(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.out = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.out(inputs)
+
+
+def test_export_of_what_tickets_do_not_describe_is_refused_at_once(run):
+    def build(seed):
+        model = Net()
+        model(np.zeros((1, 4), "float32"))
+        return model
+
+    def train(model, **how):
+        raise AssertionError("trained")
+
+    with pytest.raises(ValueError, match="`export` must .* a Net.* apply_to"):
+        run(train, build=build, export="last")

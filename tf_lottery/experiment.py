@@ -120,6 +120,8 @@ class Experiment:
         )
         self._start = start.rewind if start else None
         set_state(model, self._start or get_state(model))
+        if self._exported:
+            export.check_exported(model)
         self.plan = Plan(
             config,
             get_mask(model),

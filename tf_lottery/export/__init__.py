@@ -7,6 +7,7 @@ from tf_lottery.export.compact import Compaction
 from tf_lottery.export.compact import compact
 from tf_lottery.export.files import export
 from tf_lottery.export.report import ExportReport
+from tf_lottery.export.saved_model import check_exported
 from tf_lottery.export.saved_model import export_saved_model
 
 
@@ -20,6 +21,7 @@ sys.modules[__name__].__class__ = _Export
 
 __all__ = [
     "Compaction",
+    "check_exported",
     "ExportReport",
     "compact",
     "export",

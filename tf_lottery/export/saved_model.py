@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import strip_masks
 from tf_lottery.paths import is_remote
@@ -58,6 +59,26 @@ def export_saved_model(
         _upload(model, os.fspath(path))
     else:
         replace_saved_model(model, path)
+
+
+def check_exported(model: keras.Model) -> None:
+    """Checks that tickets of a model can be exported, before it is trained.
+
+    Args:
+        model: masked.
+
+    Raises:
+        ValueError: they cannot: a ticket describes models of Keras' own
+            layers, and of registered classes, alone.
+    """
+    ticket = Ticket.of(model, rewind=get_state(model))
+    try:
+        ticket.build_model()
+    except ValueError as error:
+        raise ValueError(
+            "`export` must be left out for a network that tickets do not "
+            f"describe. Received: a {type(model).__name__}. {error}"
+        ) from error
 
 
 def replace_saved_model(
