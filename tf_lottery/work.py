@@ -208,19 +208,18 @@ class TaskWork:
 
     def _check_build(self) -> None:
         """Whether initial weights are a function of the seed, and which."""
-        first, again, other = (
-            get_state(self.build(0, purpose))
-            for purpose in ("init", "init", "reinit")
-        )
-        if not _same(first, again):
+        first = get_state(self.build(0, "init"))
+        if not _same(first, get_state(self.build(0, "init"))):
             raise ValueError(
                 "`build` must give the same weights for the same seed. "
                 "Received: others when it was called again, without which no "
                 "run can go on. Give initializers the seed, or none."
             )
-        if not _same(first, other):
-            return
         wrong = [name for name in self.config.branches if name in _FRESH]
+        if not wrong and self.config.replicates == 1:
+            return
+        if not _same(first, get_state(self.build(0, "reinit"))):
+            return
         if wrong:
             raise ValueError(
                 f"`branches` must be without {', '.join(wrong)}, which need "
@@ -228,11 +227,10 @@ class TaskWork:
                 f"Received: branches={','.join(self.config.branches)}. Use "
                 "shuffle_mask, or draw weights by the seed."
             )
-        if self.config.replicates > 1:
-            self.notes.append(
-                "All replicates start alike, as `build` gives the same weights"
-                " for every seed: they differ in the training's seed only."
-            )
+        self.notes.append(
+            "All replicates start alike, as `build` gives the same weights"
+            " for every seed: they differ in the training's seed only."
+        )
 
     def trainer(self, model: keras.Model, on_step: Callable) -> TaskTrainer:
         """Returns what trains a masked model."""
