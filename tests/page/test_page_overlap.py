@@ -144,6 +144,23 @@ def test_shapes_that_differ_are_said_not_raised(make):
     assert "unknown" not in said[0] and "missing: b/kernel" in said[0]
 
 
+def test_runs_of_networks_of_another_depth(make):
+    short = [
+        {n: Mask({"a/kernel": m["a/kernel"]}) for n, m in ladder(i).items()}
+        for i in range(2)
+    ]
+    deep = make("deep", {r: ladder(r) for r in range(2)})
+    runs = [deep, make("flat", dict(enumerate(short)))]
+    for order in (runs, runs[::-1]):
+        section = overlap(order)
+        assert "with another number of them" in " ".join(section.text)
+        whole, kernel = section.figures[0].drawn.axes[:2]
+        assert len(whole.lines) == 4 and len(kernel.lines) == 2
+        first = f"replicates of {order[0].label}"
+        assert kernel.lines[0].get_label() == first
+    assert "with another number" not in " ".join(overlap([deep]).text)
+
+
 def test_damaged_missing_and_unfinished(make, tmp_path):
     run = make("r", {0: ladder(0), 1: ladder(1), 2: {1: ladder(2)[1]}})
     damaged = tmp_path / "r" / "replicate_1" / "main" / "level_02" / "ticket"

@@ -220,6 +220,11 @@ def _limits(runs: Sequence[Run], found: Sequence[Group]) -> list[str]:
             "The figure has the whole network, the first kernels and the "
             "last; the table has all."
         )
+    if len({len(g.paths) for g in found}) > 1:
+        text.append(
+            "The figure has the kernels of the first network, and of those "
+            "with another number of them the whole alone; the table has all."
+        )
     return text
 
 

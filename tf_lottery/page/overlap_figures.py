@@ -39,7 +39,9 @@ def overlap_figure(groups: Sequence[Group]) -> Figure:
     of the same colour is what chance gives.
 
     Args:
-        groups: at least one; those of the same runs make a line.
+        groups: at least one; those of the same runs make a line. Where
+            they have another number of kernels than the first, it is drawn
+            for the whole network alone.
 
     Returns:
         A figure that belongs to no window and no pyplot state.
@@ -52,7 +54,7 @@ def overlap_figure(groups: Sequence[Group]) -> Figure:
         if group.densities[0] > 0:
             lines.setdefault(group.runs, []).append(group)
     # Of another run the same kernel may have another number.
-    paths = groups[0].paths
+    paths = next(iter(lines.values()), groups)[0].paths
     places = list(range(len(paths)))
     if len(places) > MOST_PANELS:
         last = (MOST_PANELS - 1) // 2
@@ -68,9 +70,12 @@ def overlap_figure(groups: Sequence[Group]) -> Figure:
         axes.set_title(
             "whole network" if name == ALL else name, fontsize=_FONT_SIZE
         )
+        drawn = []
         for index, line in enumerate(lines.values()):
-            _draw(axes, line, place, *_STYLES[index % len(_STYLES)])
-        densities = [g.densities[0] for line in lines.values() for g in line]
+            if name == ALL or len(line[0].paths) == len(paths):
+                _draw(axes, line, place, *_STYLES[index % len(_STYLES)])
+                drawn += line
+        densities = [group.densities[0] for group in drawn]
         weights_axis(axes, densities, gap=0.26)
         axes.tick_params(labelsize=_SMALL)
         axes.spines[["top", "right"]].set_visible(False)
