@@ -14,6 +14,7 @@ from tf_lottery.masks import COLLAPSE
 from tf_lottery.masks import SCOPES
 from tf_lottery.methods import MASK_BY
 from tf_lottery.methods import METHODS
+from tf_lottery.methods import methods_help
 from tf_lottery.methods import RESCALE
 from tf_lottery.methods import UNITS
 from tf_lottery.step import Step
@@ -65,7 +66,7 @@ class Config(DataConfig):
     )
     method: str = flag(
         "imp",
-        "; ".join(f"{k}: {m.help}" for k, m in METHODS.items()) + ".",
+        methods_help(METHODS),
         choices=tuple(METHODS),
     )
     criterion: str = flag(
@@ -292,7 +293,8 @@ class Config(DataConfig):
     verdict_margin: float | None = flag(
         None,
         "How much worse than dense a matching ticket may be: of accuracy "
-        "0.002 (0.2 percentage points) if none, of perplexity 0.01 (1 %).",
+        "0.002 (0.2 percentage points) if none, of perplexity 0.01 (1 %), of "
+        "an agent's reward 5 % of that which solves its environment.",
         identity=False, later=True,
     )
     instability_steps: tuple[Step, ...] | None = flag(

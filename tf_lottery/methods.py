@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 # What the mask of a network is found by whose weights are not trained.
 MASK_BY = ("edge_popup", "bernoulli", "criterion")
@@ -115,6 +116,26 @@ METHODS = {
     "dense": Method("the whole network only", rounds=True, trains_dense=True),
 }
 
+#: Those that leave the training as it is, so that it may be a task's own.
+TASK_METHODS = {
+    name: method
+    for name, method in METHODS.items()
+    if not (method.inside or method.strong or method.given)
+}
+
+
+def methods_help(methods: Mapping[str, Method]) -> str:
+    """Returns what each method does, for `--help`.
+
+    Args:
+        methods: by name.
+
+    Example:
+        >>> methods_help({"dense": METHODS["dense"]})
+        'dense: the whole network only.'
+    """
+    return "; ".join(f"{k}: {m.help}" for k, m in methods.items()) + "."
+
 
 def levels_before(method: str, level: int) -> list[int]:
     """Returns the levels whose trainings a ticket was found by.
@@ -147,13 +168,9 @@ def check_task_method(name: str) -> None:
     Example:
         >>> check_task_method("one_shot")
     """
-    known = [
-        k for k, m in METHODS.items()
-        if not (m.inside or m.strong or m.given)
-    ]
-    if name not in known:
+    if name not in TASK_METHODS:
         raise ValueError(
-            f"`method` must be one of {', '.join(known)} for a task. "
+            f"`method` must be one of {', '.join(TASK_METHODS)} for a task. "
             f"Received: method={name}. The others reach into the training, "
             "which is the task's own."
         )

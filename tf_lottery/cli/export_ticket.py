@@ -31,7 +31,7 @@ _FLAGS: dict[str, tuple[Any, str]] = {
     "samples": (
         1000,
         "So many test examples the files are compared on; 0 for random inputs "
-        "alone.",
+        "alone, as for a ticket of a task.",
     ),
     "rounds": (20, "Rounds of timing; 0 for none."),
     "debug": (False, "Show the traceback of an error."),
@@ -93,7 +93,7 @@ def _run(argv: list[str], outcome: Any) -> int:
         form=forms[0] if forms else "float32",
         batch=values["batch"] or None,
         compact=values["compact"],
-        samples=_samples(ticket, values) if values["samples"] else None,
+        samples=_samples(ticket, values, "samples" in given),
         rounds=values["rounds"],
         notice=lambda line: print(line, file=sys.stderr),
     )
@@ -102,13 +102,22 @@ def _run(argv: list[str], outcome: Any) -> int:
     return 0
 
 
-def _samples(ticket: Any, values: dict[str, Any]) -> Any:
-    """Test examples of the data set that the ticket was trained on."""
+def _samples(ticket: Any, values: dict[str, Any], asked: bool) -> Any:
+    """Test examples of the ticket's data set; None for random inputs."""
     import numpy as np
 
     from tf_lottery import data
 
     config = ticket.config
+    if not values["samples"]:
+        return None
+    if "task" in config and not asked:
+        print(
+            "Files are compared on random inputs: the ticket is of a task, "
+            "which has examples of its own.",
+            file=sys.stderr,
+        )
+        return None
     if "dataset" not in config:
         raise ValueError(
             "`samples` must be 0 for a ticket that does not say its data set. "
@@ -118,7 +127,7 @@ def _samples(ticket: Any, values: dict[str, Any]) -> Any:
         raise ValueError(
             "`samples` must be 0 for a ticket of a task, which has examples "
             f"of its own. Received: samples={values['samples']}. Write "
-            "--samples=0, or give some to tf_lottery.export.export."
+            "--samples=0, or give some to tf_lottery.export."
         )
     if config["dataset"] == "text_file" and values["text_file"] is None:
         raise ValueError(

@@ -32,6 +32,19 @@ _DEFAULTS = {
     "scope": "global", "levels": 10, "rewind": "1it",
     "branches": ["random_mask"],
 }
+# Of flags that take less here than in the training command.
+_LESS = {
+    "criterion": "What scores weights: magnitude, random, or another name in "
+    "tfl.PRUNERS that needs weights alone, such as movement.",
+    "rewind": "Epoch that the surviving weights go back to (2it).",
+    "retrain": "What a pruned network is trained from: rewind (weights and "
+    "epoch of the rewind point), lr_rewind (trained weights, from the epoch "
+    "of the rewind point), continue (trained weights, all epochs; the ticket "
+    "is reset and trained once, as branch 'rewound', after the last level).",
+    "branches": "Controls trained beside the tickets: reinit (same mask, "
+    "fresh weights), shuffle_mask (permuted mask, same weights), random_mask "
+    "(random mask, fresh weights), or another control that needs no data.",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +64,9 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
     from tf_lottery.cli.flags import describe
     from tf_lottery.cli.flags import parse
     from tf_lottery.config import Config
+    from tf_lottery.methods import TASK_METHODS
     from tf_lottery.methods import check_task_method
+    from tf_lottery.methods import methods_help
     from tf_lottery.rl.settings import AgentSettings
 
     of_agent = dataclasses.fields(AgentSettings)
@@ -66,10 +81,11 @@ def _run(argv: list[str], outcome: types.SimpleNamespace) -> int:
         },
     )
     if given is None:
+        less = {"method": methods_help(TASK_METHODS), **_LESS}
         entries: dict[str, tuple[Any, str]] = {
             name: (
                 _DEFAULTS.get(name, fields[name].default),
-                fields[name].metadata["help"],
+                less.get(name, fields[name].metadata["help"]),
             )
             for name in names
         }

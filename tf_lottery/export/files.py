@@ -270,8 +270,8 @@ def _write_tflite(
     share = model.count_params() / max(1, dense.count_params())
     if _PAYS < share < 1:
         notes.append(
-            f"tflite: not compacted, since {share:.0%} of the parameters would "
-            "stay, and odd widths are slower"
+            f"tflite: not compacted as the other files are, since {share:.0%} "
+            "of the parameters would stay, and odd widths are slower"
         )
         model = dense
     # What all ratios are to: the same network as TFLite has it by itself.

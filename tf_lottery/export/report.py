@@ -171,7 +171,7 @@ class ExportReport:
         lines += [
             "dense tflite: this very network as TFLite stores it by itself, to "
             "which the other is compared in size and speed; argmax: of the "
-            "examples, how many are decided alike.",
+            "examples, how many are decided alike (of single numbers 1).",
             f"smaller, faster: than the dense TFLite file, in {self.runtime}, "
             f"batch {self.batch or f'any ({ANY_BATCH} timed)'}, one thread.",
             *(f"Note: {note}." for note in self.notes),
