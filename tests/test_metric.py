@@ -76,7 +76,7 @@ def test_names_and_values_for_people():
 
 def test_small_values_have_digits():
     assert (COST.text(0.001234), COST.text(-0.05)) == ("0.00123", "-0.05")
-    assert (COST.text(0.0), COST.text(0.1)) == ("0.00", "0.10")
+    assert (COST.text(0.0), COST.text(0.1)) == ("0.00", "0.100")
     assert (COST.signed(0.00056), COST.signed(-2.0)) == ("+0.00056", "-2.00")
     # Units have a size of their own.
     assert (ACCURACY.signed(2e-5), SPEED.signed(2e-5)) == (
@@ -137,3 +137,15 @@ def test_no_name_makes_a_column_of_something_else():
 def test_what_is_no_metric_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Metric.from_json(arguments)
+
+
+@pytest.mark.parametrize("name", ["higher_is_better", "percent", "ratio"])
+def test_a_direction_is_true_or_false(name):
+    # "no" is true to Python, and tickets would be judged the wrong way.
+    with pytest.raises(TypeError, match=f"`{name}` must be True or False"):
+        Metric("cost", **{name: "no"})
+
+
+def test_a_margin_is_a_number():
+    with pytest.raises(ValueError, match="`margin` must .* margin='5%'"):
+        Metric("cost", margin="5%")

@@ -72,6 +72,15 @@ def test_what_a_training_function_must_return(run, returned, message):
         run(lambda model, **how: returned)
 
 
+def test_what_is_compared_by_ratio_is_positive(tmp_path):
+    cost = tfl.Metric("cost", higher_is_better=False, ratio=True)
+    with pytest.raises(RuntimeError, match="above 0, .* Received: 0.0 at lev"):
+        tfl.run(
+            task=task(lambda model, **how: {"test_cost": 0.0}, metric=cost),
+            quiet=True, output_dir=str(tmp_path),
+        )
+
+
 def test_a_training_function_may_not_prune(run):
     def train(model, *, level, **how):
         mask = tfl.get_mask(model)
@@ -101,6 +110,7 @@ def test_a_training_function_may_not_prune(run):
         ({"train_steps": 0}, ValueError, "`train_steps` must be an integer"),
         ({"train_steps": 1.5}, ValueError, "`train_steps` must be an integer"),
         ({"train_steps": True}, ValueError, "`train_steps` must be an integ"),
+        ({"unit": 3}, TypeError, "`unit` must be a word"),
         ({"settings": {"a": build}}, ValueError, "`settings` must be plain"),
         ({"settings": {"a": float("nan")}}, ValueError, "`settings` must be"),
     ],
@@ -113,6 +123,8 @@ def test_what_is_no_task_is_refused(changes, error, message):
 def test_a_task_is_asked_for(tmp_path):
     with pytest.raises(TypeError, match="`task` must be a tf_lottery.Task"):
         tfl.run(task=tfl.Task, output_dir=str(tmp_path))
+    with pytest.raises(TypeError, match=r"`config` must .* run\(task=task\)"):
+        tfl.run(task(), output_dir=str(tmp_path))
 
 
 def test_a_training_that_takes_no_rewind_step_is_refused_before(run):

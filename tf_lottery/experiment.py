@@ -159,7 +159,7 @@ class Experiment:
     def tell_plan(self) -> Results:
         """Says what `run` would do; returns what is there, changes nothing."""
         self._progress.result(
-            f"{self.plan.text(self.finished())}\n"
+            f"{self.plan.text(self.finished(), self._work.unit)}\n"
             f"Run directory: {self.run_dir}"
         )
         return Results.of(self.record.rows(), self.run_dir, self.identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,15 +19,16 @@ def digits(number: float, *, sign: bool = False) -> str:
     """Returns a number of no known size for people.
 
     Args:
-        number: with two decimals, or below a tenth with three digits.
+        number: with two decimals, below 1 three, below a tenth three digits.
         sign: whether a plus is written too.
 
     Example:
         >>> digits(12.345), digits(0.0012345), digits(0.5, sign=True)
-        ('12.35', '0.00123', '+0.50')
+        ('12.35', '0.00123', '+0.500')
     """
-    plus = "+" if sign else ""
-    return f"{number:{plus}{'.3g' if 0 < abs(number) < 0.1 else '.2f'}}"
+    size = abs(number)
+    form = ".3g" if 0 < size < 0.1 else ".3f" if 0 < size < 1 else ".2f"
+    return f"{number:{'+' if sign else ''}{form}}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +47,11 @@ class Metric:
         ratio: whether two are compared by their quotient instead of their
             difference; it must be positive then.
         margin: how much worse than the dense network a matching ticket may
-            be by default, at least 0: a difference; of `ratio` a fraction of
-            the dense network's value.
+            be by default, at least 0: a difference; of `ratio` 0.05 is a
+            factor of 1.05.
 
     Raises:
-        ValueError: an argument that is none of these.
+        TypeError, ValueError: an argument that is none of these.
 
     Example:
         >>> Metric("reward", margin=10.0).signed(-2.5)
@@ -74,6 +76,12 @@ class Metric:
                 f"have beside the metric. Received: name={self.name!r}. Call "
                 "it 'cost', for example, or 'steps_to_goal'."
             )
+        for flag in ("higher_is_better", "percent", "ratio"):
+            if not isinstance(getattr(self, flag), bool):
+                raise TypeError(
+                    f"`{flag}` must be True or False. Received: {flag}="
+                    f"{getattr(self, flag)!r}. See tf_lottery.Metric."
+                )
         self.check_margin(self.margin)
         if self.percent and self.ratio:
             raise ValueError(
@@ -169,11 +177,13 @@ class Metric:
             ValueError: it is below 0, infinite, or of a percentage above 1.
         """
         most = 1.0 if self.percent else math.inf
-        if not 0.0 <= margin <= most or math.isinf(margin):
+        number = isinstance(margin, numbers.Real)
+        known = number and 0.0 <= margin <= most
+        if not known or math.isinf(margin):
             upper = "to 1" if self.percent else "on"
             raise ValueError(
                 f"`{argument}` must be a number from 0 {upper}. Received: "
-                f"{argument}={margin}. It says how much worse does not matter."
+                f"{argument}={margin!r}. It says how much worse is as good."
             )
 
     def fraction(self, advantage: float) -> float:

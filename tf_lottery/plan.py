@@ -208,11 +208,12 @@ class Plan:
     def _method(self) -> Method:
         return METHODS[self.config.method]
 
-    def text(self, finished: set[Key]) -> str:
+    def text(self, finished: set[Key], unit: str = "step") -> str:
         """Returns the plan for people: levels, counts, steps, disk, reuse.
 
         Args:
             finished: what would be reused.
+            unit: what a step is called.
         """
         keys = self.keys
         todo = [key for key in keys if key not in finished]
@@ -238,10 +239,10 @@ class Plan:
         return (
             f"{table}\n{len(keys)} trainings in "
             f"{len(self.replicates)} replicate(s), "
-            f"{sum(map(self.steps, keys)):,} steps, about "
+            f"{sum(map(self.steps, keys)):,} {unit}s, about "
             f"{disk / 1e6:,.1f} MB of disk.\n"
             f"{len(keys) - len(todo)} finished training(s) would be reused; "
-            f"{sum(map(self.steps, todo)):,} steps to do."
+            f"{sum(map(self.steps, todo)):,} {unit}s to do."
             f"{self._parallel_text(todo)}{self._structure_text()}"
         )
 

@@ -297,8 +297,11 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
                 f"{over_all}, or give the run directory of one of them."
             )
     if not is_file(path):
-        # Of the two missing files it is the one to be told of.
-        report.read_results(path)
+        raise ValueError(
+            "`run_dir` must be a run's folder, with results.csv. Received: "
+            f"run_dir={os.fspath(run_dir)}, which has none. Give the folder "
+            "that the run has told, or run its command again to write it."
+        )
     with open_read(os.path.join(run_dir, "config.json")) as file:
         values = json.load(file)
     metric = Metric.from_json(values.get("metric"))

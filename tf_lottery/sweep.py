@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import json
 import os
+import types
 from typing import Any
 
 from tf_lottery import report
@@ -83,6 +84,11 @@ def run(
         >>> [row["kept_weights"] for row in results.rows]
         [50200, 40260]
     """
+    if not isinstance(config, (Config, types.NoneType)):
+        raise TypeError(
+            "`config` must be a tf_lottery.Config. Received: config="
+            f"{config!r:.200}. Pass a task by its name: run(task=task)."
+        )
     config = dataclasses.replace(config or Config(), **changes)
     if task is None and config.instability_steps is not None:
         return instability(config, progress=progress)
@@ -91,6 +97,7 @@ def run(
         progress = report.Progress(
             quiet=config.quiet or follows,
             log_file=None if follows else config.log_file,
+            unit="step" if task is None else task.unit,
         )
     choice = None
     if task is None and config.rewind is None:

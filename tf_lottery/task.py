@@ -56,9 +56,12 @@ class Task:
         metric: what networks are judged by.
         train_steps: of a whole training, in the task's own unit of a step: an
             optimizer step, an epoch. `rewind` counts in it.
+        unit: what a step is called, in the singular.
         settings: plain JSON values of everything else that the result hangs
             on: sizes, rates, versions of data. With `name`, `metric` and
             `train_steps` they identify a run: other settings are another run.
+            The code of the functions does not: what is finished is reused
+            after it was changed. Count a version up here when you change it.
 
     Raises:
         TypeError, ValueError: an argument that is none of these.
@@ -83,6 +86,7 @@ class Task:
     metric: Metric
     train_steps: int
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    unit: str = "step"
 
     def __post_init__(self) -> None:
         name = self.name
@@ -114,6 +118,11 @@ class Task:
             raise ValueError(
                 "`train_steps` must be an integer from 1 on. Received: "
                 f"train_steps={steps!r}. It is the length of a training."
+            )
+        if not (isinstance(self.unit, str) and self.unit.isprintable()):
+            raise TypeError(
+                "`unit` must be a word. Received: unit="
+                f"{self.unit!r:.200}. Write for example 'epoch'."
             )
         try:
             json.dumps(dict(self.settings), allow_nan=False)
@@ -300,6 +309,12 @@ def _checked(returned: Any, metric: Metric, level: int) -> dict[str, Any]:
             f"`train` must return a finite number {metric.test!r}. Received: "
             f"{value} at level {level}. Training has diverged; finished "
             "levels are kept."
+        )
+    if metric.ratio and value <= 0.0:
+        raise RuntimeError(
+            f"`train` must return a {metric.test!r} above 0, as the metric is "
+            f"compared by ratio. Received: {value} at level {level}. Make the "
+            "metric one of differences (ratio=False)."
         )
     for name in sorted({"early_stop_step", metric.early_stop} & set(found)):
         raise RuntimeError(

@@ -54,6 +54,7 @@ class DataWork:
         strategy: where they are trained.
         workers: of the strategy.
         notes: what the user must be told, in lines.
+        unit: what a step is called.
         train_size: number of training examples.
         values: of config.json, but for what `provenance.identify` adds.
         facts: what tickets say of the data.
@@ -62,6 +63,8 @@ class DataWork:
     Raises:
         ValueError, TypeError: an unknown name, or data that are not there.
     """
+
+    unit = "step"
 
     def __init__(self, config: Config):
         models.check_model(config.model)
@@ -172,6 +175,7 @@ class TaskWork:
             batch_size=1,
         )
         self.metric = task.metric
+        self.unit = task.unit
         # The loop is the user's, and so is what it is distributed over.
         self.strategy = tf.distribute.get_strategy()
         self.workers = train.Workers(self.strategy)
@@ -189,8 +193,8 @@ class TaskWork:
     @property
     def headline(self) -> str:
         """What is trained, in a sentence."""
-        steps = self.task.train_steps
-        return f"{self.task.name}: {steps:,} steps a training."
+        steps, unit = self.task.train_steps, self.task.unit
+        return f"{self.task.name}: {steps:,} {unit}s a training."
 
     def build(self, replicate: int, purpose: str) -> keras.Model:
         """Returns the dense network with weights of a purpose's own."""

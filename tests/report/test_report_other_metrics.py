@@ -215,8 +215,8 @@ def test_a_transferred_ticket_is_compared_by_its_metric():
     figure = report.transfer_figure(cells, title="t", metric=PERPLEXITY)
     assert figure.axes[1].get_ylabel() == "random ticket / ticket - 1 (%)"
     cells[0] |= {"difference": 0.25, "lower": None}
-    assert "+0.25\n" in report.transfer_table(cells, REWARD)
-    assert "by +0.25. " in report.transfer_finding(cells, REWARD)
+    assert "+0.250\n" in report.transfer_table(cells, REWARD)
+    assert "by +0.250. " in report.transfer_finding(cells, REWARD)
     assert "+25.00 pp" in report.transfer_finding(cells, ACCURACY)
 
 

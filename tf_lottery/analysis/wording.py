@@ -84,6 +84,8 @@ def _values(verdict: Verdict, one: LevelVerdict) -> str:
     count = dense.paired.pairs
     # In the unit of the difference, which it is held against.
     margin = metric.signed_number(metric.threshold(verdict.margin))[1:]
+    if metric.ratio:
+        margin += f", a factor of {1.0 + verdict.margin:g}"
     parts = [
         f"{metric.comparison('ticket', DENSE)} is "
         f"{metric.signed(dense.paired.mean)} "

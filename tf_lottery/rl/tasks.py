@@ -70,6 +70,7 @@ def task(
         metric=dataclasses.replace(REWARD, margin=_MARGIN * abs(solved or 0)),
         train_steps=settings.epochs,
         settings=settings.to_json(),
+        unit="epoch",
     )
 
 

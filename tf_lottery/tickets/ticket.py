@@ -80,7 +80,7 @@ class Ticket:
 
     def __repr__(self) -> str:
         numbers = ", ".join(
-            f"{k}={v:.4g}"
+            f"{k}={f'{v:.4g}' if isinstance(v, float) else f'{v:,}'}"
             for k, v in self.metrics.items()
             if isinstance(v, (int, float))
         )
