@@ -302,3 +302,8 @@ def test_fingerprints_of_experiments_do_not_know_of_it():
     assert tfl.Config(rewind="auto").rewind is None
     with pytest.raises(ValueError, match="`rewind` must be before"):
         dataclasses.replace(tfl.Config(), rewind="3000it")
+
+
+def test_tables_and_choices_have_one_bound_of_stability():
+    # report is read without TensorFlow, which analysis loads.
+    assert report.connectivity._STABLE == analysis.STABLE_BELOW

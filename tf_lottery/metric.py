@@ -183,7 +183,8 @@ class Metric:
             upper = "to 1" if self.percent else "on"
             raise ValueError(
                 f"`{argument}` must be a number from 0 {upper}. Received: "
-                f"{argument}={margin!r}. It says how much worse is as good."
+                f"{argument}={margin!r}. It says how much worse does not "
+                "matter."
             )
 
     def fraction(self, advantage: float) -> float:

@@ -160,6 +160,30 @@ def _comparison(paired: Paired, threshold: float, count: int) -> Comparison:
     )
 
 
+def nearest_level(
+    densities: Mapping[int, float], density: float
+) -> int | None:
+    """Returns the level of density nearest to one; of two, the denser.
+
+    Args:
+        densities: fractions by level.
+        density: a fraction.
+
+    Returns:
+        None where there is no level.
+
+    Example:
+        >>> nearest_level({1: 0.8, 2: 0.64, 3: 0.51}, 0.575)
+        2
+    """
+    # Rounded, or the last bits would tell two apart that are as near.
+    return min(
+        densities,
+        key=lambda n: (round(abs(densities[n] - density), 9), n),
+        default=None,
+    )
+
+
 def correct(
     found: Mapping[int, dict[str, Comparison]], primary: int | None
 ) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tf_lottery.analysis.comparison import compare_values
+from tf_lottery.analysis.comparison import nearest_level
 from tf_lottery.analysis.paired import holm
 from tf_lottery.analysis.paired import smallest_step
 from tf_lottery.metric import ACCURACY
@@ -87,12 +88,9 @@ def transfer_cell(
         for level, both in pairs.items()
         if both
     }
-    if not densities:
+    level = nearest_level(densities, density)
+    if level is None:
         return None
-    # Rounded, or the last bits would tell two apart that are as near.
-    level = min(
-        densities, key=lambda n: (round(abs(densities[n] - density), 9), n)
-    )
     both, main = pairs[level], runs["main", level]
     other = runs["random_mask", level]
     scores = [metric.score(row[name]) for row in rows]

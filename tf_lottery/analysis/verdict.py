@@ -16,6 +16,7 @@ from tf_lottery.analysis.comparison import columns
 from tf_lottery.analysis.comparison import compare_early_stops
 from tf_lottery.analysis.comparison import compare_values
 from tf_lottery.analysis.comparison import correct
+from tf_lottery.analysis.comparison import nearest_level
 from tf_lottery.analysis.paired import ALPHA
 from tf_lottery.analysis.paired import smallest_step
 from tf_lottery.analysis.wording import MATCHING
@@ -256,7 +257,9 @@ def judge(
         densities[level] = math.fsum(
             row["density"] for row in run.values()
         ) / len(run)
-    primary = _nearest(found, densities, density)
+    # Without a reinit control no level is winning.
+    asked = [n for n in found if "reinit" in found[n]] or found
+    primary = nearest_level({n: densities[n] for n in asked}, density)
     size = correct(found, primary)
     levels = tuple(
         LevelVerdict(
@@ -285,21 +288,6 @@ def _runs(rows: Sequence[_Row]) -> _Runs:
                 f"level {row['level']} twice. Remove one of them."
             )
     return runs
-
-
-def _nearest(
-    found: Mapping[int, Mapping[str, Comparison]],
-    densities: Mapping[int, float],
-    density: float,
-) -> int | None:
-    """The level that is tested alone; of two as near, the denser."""
-    levels = [n for n in found if "reinit" in found[n]] or list(found)
-    # Rounded, or the last bits would tell two apart that are as near.
-    return min(
-        levels,
-        key=lambda n: (round(abs(densities[n] - density), 9), n),
-        default=None,
-    )
 
 
 def _verdict(comparisons: Mapping[str, Comparison]) -> str:
