@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 # What the mask of a network is found by whose weights are not trained.
 MASK_BY = ("edge_popup", "bernoulli", "criterion")
@@ -153,6 +153,37 @@ def levels_before(method: str, level: int) -> list[int]:
     if METHODS[method].rounds:
         return list(range(level))
     return [0] if level and METHODS[method].trains_dense else []
+
+
+def ticket_branch(
+    method: str, retrain: str, branches: Collection[str]
+) -> tuple[str, bool]:
+    """Returns which branch of a run holds its tickets.
+
+    Args:
+        method: a name in `METHODS`.
+        retrain: as in `--retrain`.
+        branches: that there are.
+
+    Returns:
+        `(branch, alone)`: "main", or "rewound" where the mask was found by
+        training on and the ticket is reset at the end; and whether the
+        networks of this branch were trained as a ticket is: masked, from the
+        weights of the rewind point, once. If not, controls, which are, tell
+        nothing of them.
+
+    Example:
+        >>> ticket_branch("imp", "rewind", ["main", "reinit"])
+        ('main', True)
+        >>> ticket_branch("rigl", "rewind", ["main"])
+        ('main', False)
+        >>> ticket_branch("rigl", "rewind", ["main", "rewound"])
+        ('rewound', True)
+    """
+    kind = METHODS[method]
+    if retrain == "continue" or (kind.inside and "rewound" in branches):
+        return "rewound", True
+    return "main", retrain == "rewind" and not kind.inside and not kind.strong
 
 
 def check_task_method(name: str) -> None:

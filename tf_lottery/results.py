@@ -11,7 +11,6 @@ from typing import Any
 from tf_lottery import analysis
 from tf_lottery import report
 from tf_lottery.config import Config
-from tf_lottery.methods import METHODS
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
 from tf_lottery.paths import is_file
@@ -69,9 +68,8 @@ class Results:
 
     def finding(self) -> str:
         """Returns what the means say, in a sentence or two."""
-        strong = METHODS[self.method].strong
         return report.finding(
-            self.rows, self.retrain, trained=not strong, metric=self.metric
+            self.rows, self.retrain, method=self.method, metric=self.metric
         )
 
     def verdict(
@@ -107,7 +105,9 @@ class Results:
         Of the levels with at most 30 % of the weights, a control each:
         reinit, shuffle_mask, random_mask, where they were run at two levels.
         """
-        return analysis.areas(self.rows, self.metric)
+        return analysis.areas(
+            self.rows, self.metric, method=self.method, retrain=self.retrain
+        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """Returns every evaluation of every training, as in report/metrics.csv.

@@ -101,3 +101,18 @@ def test_controls_of_the_verdict_have_one_each():
     ]
     found = areas(given, REWARD)
     assert [one.control for one in found] == ["reinit", "random_mask"]
+
+
+def test_the_tickets_are_those_of_the_verdict():
+    trained_on = rows({3: 5.0, 4: 5.0})
+    reset = [
+        {**one, "branch": "rewound", REWARD.test: 8.0}
+        for one in trained_on if one["branch"] == "main"
+    ]
+    (found,) = areas(trained_on + reset, REWARD, retrain="continue")
+    assert found.by_replicate == {0: pytest.approx(3.0)}
+    (found,) = areas(trained_on + reset, REWARD, method="rigl")
+    assert found.by_replicate == {0: pytest.approx(3.0)}
+    for how in ({"retrain": "fine_tune"}, {"method": "rigl"},
+                {"method": "edge_popup"}):
+        assert areas(trained_on, REWARD, **how) == []

@@ -274,6 +274,23 @@ def test_finding_control_is_compared_on_its_own_replicates():
     ) in finding(rows)
 
 
+def test_finding_the_ticket_is_no_control_of_itself():
+    rows = [row(0, 0.98), row(1, 0.99), row(1, 0.8, branch="reinit"),
+            row(1, 0.995, branch="reorder")]
+    text = finding(rows)
+    assert "(reinit) reaches 80.00 %" in text and "reorder" not in text
+
+
+def test_finding_of_what_was_pruned_inside_a_training():
+    rows = [row(0, 0.98), row(1, 0.99), row(1, 0.8, branch="reinit")]
+    assert "reinit" not in finding(rows, method="gradual")
+    rows.append(row(1, 0.985, branch="rewound"))
+    text = finding(rows, method="gradual")
+    assert text.startswith("Reset once, at the end: By the means")
+    assert "98.50 %, dense 98.00 %" in text
+    assert "(reinit) reaches 80.00 %." in text
+
+
 def test_finding_controls_at_other_levels_are_not_quoted():
     rows = [row(0, 0.98), row(1, 0.99), row(2, 0.9),
             row(2, 0.8, branch="reinit")]

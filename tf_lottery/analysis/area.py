@@ -12,6 +12,7 @@ import numpy as np
 from tf_lottery.analysis.comparison import COMPARED
 from tf_lottery.analysis.paired import Paired
 from tf_lottery.analysis.paired import paired_differences
+from tf_lottery.methods import ticket_branch
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
 
@@ -78,6 +79,7 @@ def area_between(
     *,
     metric: Metric = ACCURACY,
     most_density: float = SPARSE,
+    tickets: str = "main",
 ) -> Area | None:
     """Returns the area between the curves of tickets and of a control.
 
@@ -92,6 +94,7 @@ def area_between(
         control: name of a branch.
         metric: what the networks are judged by.
         most_density: levels with more weights are left out; a fraction.
+        tickets: the branch that holds the tickets.
 
     Returns:
         None where no replicate has two levels to go between. A replicate
@@ -115,13 +118,13 @@ def area_between(
             runs = found.setdefault(row["branch"], {})
             runs.setdefault(row["replicate"], {})[row["level"]] = row
     curves: dict[int, list[tuple[int, float, float]]] = {}
-    for replicate, tickets in found.get("main", {}).items():
+    for replicate, mine in found.get(tickets, {}).items():
         others = found.get(control, {}).get(replicate, {})
         curves[replicate] = [
-            (level, tickets[level]["density"], metric.advantage(
-                tickets[level][metric.test], others[level][metric.test]
+            (level, mine[level]["density"], metric.advantage(
+                mine[level][metric.test], others[level][metric.test]
             ))
-            for level in sorted(set(tickets) & set(others))
+            for level in sorted(set(mine) & set(others))
         ]
     levels = {level for curve in curves.values() for level, _, _ in curve}
     if len(levels) < 2:
@@ -144,20 +147,34 @@ def area_between(
 
 
 def areas(
-    rows: Iterable[Mapping[str, Any]], metric: Metric = ACCURACY
+    rows: Iterable[Mapping[str, Any]],
+    metric: Metric = ACCURACY,
+    *,
+    method: str = "imp",
+    retrain: str = "rewind",
 ) -> list[Area]:
     """Returns the areas between tickets and the controls that there are.
+
+    There are none of networks that were not trained as a ticket is, which
+    are not compared with controls; see `judge`.
 
     Args:
         rows: of results.csv.
         metric: what the networks are judged by.
+        method: that found the tickets.
+        retrain: as in `--retrain`.
 
     Example:
         >>> areas([])
         []
     """
     rows = list(rows)
-    found = (area_between(rows, name, metric=metric) for name in COMPARED)
+    branches = {row["branch"] for row in rows}
+    tickets, alone = ticket_branch(method, retrain, branches)
+    found = (
+        area_between(rows, name, metric=metric, tickets=tickets)
+        for name in (COMPARED if alone else ())
+    )
     return [area for area in found if area is not None]
 
 

@@ -23,7 +23,7 @@ from tf_lottery.analysis.wording import MATCHING
 from tf_lottery.analysis.wording import NO_TICKET
 from tf_lottery.analysis.wording import UNDECIDED
 from tf_lottery.analysis.wording import WINNING
-from tf_lottery.methods import METHODS
+from tf_lottery.methods import ticket_branch
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
 
@@ -223,15 +223,9 @@ def judge(
         )
     margin = metric.margin if margin is None else margin
     metric.check_margin(margin)
-    rows, kind = list(rows), METHODS[method]
+    rows = list(rows)
     runs = _runs(rows)
-    reset = retrain == "continue" or (
-        kind.inside and any(branch == "rewound" for branch, _ in runs)
-    )
-    tickets = "rewound" if reset else "main"
-    alone = reset or (
-        retrain == "rewind" and not kind.inside and not kind.strong
-    )
+    tickets, alone = ticket_branch(method, retrain, {name for name, _ in runs})
     scores = [metric.score(row[metric.test]) for row in rows]
     step = smallest_step([s for s in scores if math.isfinite(s)] or [0.0])
     stops = [row["early_stop_step"] for row in rows]

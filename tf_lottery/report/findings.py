@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_lottery.methods import METHODS, ticket_branch
 from tf_lottery.metric import ACCURACY, Metric
 from tf_lottery.report.summary import (
     density_percent,
@@ -82,14 +83,15 @@ class _Comparison:
         )
 
 
-_TICKETS = ("main", "rewound")
+# These are the ticket itself, and so no controls.
+_TICKETS = ("main", "rewound", "reorder")
 
 
 def finding(
     rows: Sequence[Mapping[str, Any]],
     retrain: str = "rewind",
     *,
-    trained: bool = True,
+    method: str = "imp",
     metric: Metric = ACCURACY,
 ) -> str:
     """Returns what the means say as one or two plain sentences.
@@ -103,15 +105,15 @@ def finding(
     of the means; the test is `tf_lottery.analysis.judge`.
 
     Where weights were not rewound between levels, a level has had all the
-    training before it too: after "continue" the networks judged are those of
-    the branch `rewound`, and otherwise the text says so.
+    training before it too: the networks judged are then those of the branch
+    `rewound`, as in `judge`, and where there is none the text says so.
 
     Args:
         rows: Rows of results.csv, in any order; some may be missing.
         retrain: What pruned networks were trained from, as in `--retrain`.
-        trained: Whether the tickets' weights were trained under their masks.
-            If not, their early stopping is another thing than dense's, and
-            controls, whose weights are, explain nothing.
+        method: That found the tickets. Where it does not train them, their
+            early stopping is another thing than dense's, and controls, whose
+            weights are trained, explain nothing.
         metric: What the networks are judged by.
 
     Returns:
@@ -123,28 +125,39 @@ def finding(
     """
     if not rows:
         return "Nothing finished yet."
-    if retrain == "continue":
-        # The paper's strategy 2: the ticket is what was reset in the end.
+    trained = not METHODS[method].strong
+    branches = {row["branch"] for row in rows}
+    tickets, alone = ticket_branch(method, retrain, branches)
+    if tickets == "rewound":
+        # The ticket is what was reset in the end (the paper's strategy 2).
         reset = [
             {**row, "branch": "main"}
             for row in rows
             if row["branch"] == "rewound"
         ]
-        start = [
-            row for row in rows if (row["branch"], row["level"]) == ("main", 0)
-        ]
-        others = [row for row in rows if row["branch"] not in _TICKETS]
-        return "Reset once, at the end: " + finding(
-            [*start, *reset, *others], metric=metric
-        )
+        rows = [
+            row for row in rows
+            if (row["branch"], row["level"]) == ("main", 0)
+            or row["branch"] not in _TICKETS
+        ] + reset
+    text = _read(rows, trained, alone, metric)
+    if tickets == "rewound":
+        return f"Reset once, at the end: {text}"
     if retrain != "rewind":
-        text = finding(
-            [row for row in rows if row["branch"] != "rewound"], metric=metric
-        )
         return (
             f"{text} The weights were not rewound: each level was trained on "
-            "from the last, the controls once."
+            "from the last."
         )
+    return text
+
+
+def _read(
+    rows: Sequence[Mapping[str, Any]],
+    trained: bool,
+    alone: bool,
+    metric: Metric,
+) -> str:
+    """The finding on branch "main"; `alone` as in `ticket_branch`."""
     runs: dict[tuple[str, int], _Run] = {}
     for row in rows:
         run = runs.setdefault((row["branch"], row["level"]), {})
@@ -167,7 +180,7 @@ def finding(
     if winners:
         best = min(winners, key=lambda one: (one.density, -one.level))
         text = _winner(best, compared)
-        if trained:
+        if alone:
             text += _controls(runs, best)
     else:
         # Of levels that tie, the sparsest.
@@ -277,7 +290,7 @@ def _controls(
     # reinit first: it is the control of the papers.
     names = sorted(
         (branch for branch, level in runs
-         if level == best.level and branch != "main"),
+         if level == best.level and branch not in _TICKETS),
         key=lambda name: (name != "reinit", name),
     )
     for name in names:
@@ -296,7 +309,7 @@ def _controls(
         parts.append(text)
     if not parts:
         # Where there are none at all the verdict asks for them.
-        others = any(branch != "main" for branch, _ in runs)
+        others = any(branch not in _TICKETS for branch, _ in runs)
         note = "; no control has finished at this level (--branch_levels=all)"
         return note if others else ""
     return "; " + "; ".join(parts)
