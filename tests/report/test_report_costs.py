@@ -21,7 +21,7 @@ def row(level, replicate=0, **changes):
 
 
 NOTE = [
-    "Search: all levels up to this one, in multiples of the dense training. "
+    "Search: all trainings it took, in multiples of the dense training. "
     "FLOPs: of kept weights.",
     "Pays after: inferences whose saving is the search's cost beyond one "
     "dense training.",

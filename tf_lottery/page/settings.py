@@ -35,8 +35,7 @@ def costs(runs: Sequence[Run]) -> Section | None:
     return Section(
         "Costs",
         [
-            "Search: all levels up to this one, in multiples of the dense "
-            "network's training. FLOPs are those of kept weights. Inference "
+            f"{report.SEARCH_NOTE} FLOPs are those of kept weights. Inference "
             "share: FLOPs per inference, of the dense network's. Pays after: "
             "inferences whose saving is the search's cost beyond one dense "
             "training."

@@ -11,7 +11,7 @@ from tf_lottery.report.connectivity import (
     read_lines,
     write_lines,
 )
-from tf_lottery.report.costs import COST_COLUMNS, cost_rows
+from tf_lottery.report.costs import COST_COLUMNS, SEARCH_NOTE, cost_rows
 from tf_lottery.report.figures import (
     accuracy_figure,
     save_figure,
@@ -59,6 +59,7 @@ __all__ = [
     "COST_COLUMNS",
     "METRIC_COLUMNS",
     "Progress",
+    "SEARCH_NOTE",
     "accuracy_figure",
     "aligned",
     "choice_text",

@@ -15,8 +15,12 @@ COST_COLUMNS = (
     "level", "density", "search_steps_ratio", "search_flops_ratio",
     "search_time_ratio", "inference_share", "pays_after",
 )
+#: What the columns of the search are.
+SEARCH_NOTE = (
+    "Search: all trainings it took, in multiples of the dense training."
+)
 _NOTES = (
-    "Search: all levels up to this one, in multiples of the dense training.",
+    SEARCH_NOTE,
     "FLOPs: of kept weights.",
     "Pays after: inferences whose saving is the search's cost beyond one "
     "dense training.",
