@@ -229,7 +229,18 @@ def test_a_run_without_tickets_has_a_finding_alone(command, flags, tmp_path):
 
 
 def test_load_results_of_no_run(tmp_path):
-    with pytest.raises(ValueError, match="`path` must be a results.csv"):
+    with pytest.raises(ValueError, match="`run_dir` must .* which has none"):
+        tfl.load_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "{", "[]", '{"method": "x"}', '{"metric": 3}']
+)
+def test_load_results_without_a_config_that_is_one(text, tmp_path):
+    (tmp_path / "results.csv").write_text("")
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="`run_dir` must have a config.json"):
         tfl.load_results(tmp_path)
 
 

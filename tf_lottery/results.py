@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,13 +10,16 @@ from typing import Any
 from tf_lottery import analysis
 from tf_lottery import report
 from tf_lottery.config import Config
+from tf_lottery.methods import METHODS
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
 from tf_lottery.paths import is_file
-from tf_lottery.paths import open_read
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets.reading import MALFORMED
+from tf_lottery.tickets.reading import one_line
+from tf_lottery.tickets.reading import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,9 +214,6 @@ def make_row(
         # These follow from other rows, and are added to all at once.
         if name not in analysis.SEARCH_COLUMNS
     }
-    # A method's own are in the ticket; what else a user's training function
-    # returns must not take the place of what is known here.
-    row |= {k: v for k, v in ticket.metrics.items() if k in row}
     row |= {
         # A method's own are in the ticket; a task's may have any name.
         **{k: v for k, v in ticket.metrics.items() if k in row},
@@ -281,8 +280,9 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
         run_dir: the run's folder, which holds results.csv.
 
     Raises:
-        ValueError: there is no results.csv or it cannot be read; the folder
-            is that of several values of epsilon, or of a matrix of transfer.
+        ValueError: there is no results.csv or config.json, or one cannot be
+            read; the folder is that of several values of epsilon, or of a
+            matrix of transfer.
     """
     path = os.path.join(os.fspath(run_dir), "results.csv")
     for name, several in (
@@ -302,8 +302,16 @@ def load_results(run_dir: str | os.PathLike[str]) -> Results:
             f"run_dir={os.fspath(run_dir)}, which has none. Give the folder "
             "that the run has told, or run its command again to write it."
         )
-    with open_read(os.path.join(run_dir, "config.json")) as file:
-        values = json.load(file)
-    metric = Metric.from_json(values.get("metric"))
+    try:
+        values = read_json(os.path.join(run_dir, "config.json"))
+        if values.get("method", "imp") not in METHODS:
+            raise ValueError(f"no method {values['method']!r} is known")
+        metric = Metric.from_json(values.get("metric"))
+    except (*MALFORMED, OSError) as error:
+        raise ValueError(
+            "`run_dir` must have a config.json that can be read. Received: "
+            f"run_dir={os.fspath(run_dir)} ({one_line(error)}). Take the file "
+            "from a copy of the run."
+        ) from error
     rows = report.read_results(path, metric)
     return Results.of(rows, os.fspath(run_dir), values)

@@ -118,6 +118,21 @@ def test_without_results_there_is_nothing_to_draw(make):
     assert ruling(run).word == "no verdict"
 
 
+def test_each_run_has_its_margin_in_the_figure(make):
+    runs = [
+        read_run(str(make(str(margin), verdict_margin=margin)))
+        for margin in (0.01, 0.05)
+    ]
+    (marks,) = verdict(runs).figures[0].drawn.axes[0].collections
+    # The first run is the upper line.
+    assert [line[0].tolist() for line in marks.get_segments()] == [
+        [-1.0, 0.65], [-5.0, -0.35],
+    ]
+    assert verdict(runs[:1]).figures[0].drawn.axes[0].lines[1].get_label() == (
+        "margin, -1 pp"
+    )
+
+
 @pytest.mark.parametrize(
     "gains, word",
     [

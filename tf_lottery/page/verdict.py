@@ -173,8 +173,9 @@ def _forest(
     name: str, judged: Sequence[tuple[Run, analysis.Verdict]]
 ) -> Figure:
     """Differences with their bounds, a line each, and the margin."""
-    lines, metric = [], judged[0][1].metric
+    lines, margins, metric = [], [], judged[0][1].metric
     for run, found in judged:
+        margin = metric.points(metric.threshold(found.margin))
         for one in found.levels:
             if one.primary and len(judged) == 1:
                 lines += [
@@ -183,15 +184,19 @@ def _forest(
                 ]
             elif one.primary:
                 lines.append((run.label, one.comparisons["dense"].paired))
+                margins.append(margin)
     lines.reverse()
     figure, (axes,) = new_figure(height=1.1 + 0.38 * len(lines))
-    margin = metric.points(metric.threshold(judged[0][1].margin))
-    told = f"{margin:.2f}" if metric.ratio else f"{margin:g}"
     axes.axvline(0.0, color="0.35", linewidth=0.9)
-    axes.axvline(
-        margin, color="0.35", linewidth=0.9, linestyle=(0, (2, 2)),
-        label=f"margin, {told} {metric.unit}".rstrip(),
-    )
+    dashed = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (2, 2))}
+    if len(set(margins)) > 1:
+        heights = range(len(lines) - 1, -1, -1)
+        low, high = ([h + side for h in heights] for side in (-0.35, 0.35))
+        axes.vlines(margins, low, high, label="margin of each run", **dashed)
+    else:
+        told = f"{margin:.2f}" if metric.ratio else f"{margin:g}"
+        told = f"margin, {told} {metric.unit}".rstrip()
+        axes.axvline(margin, label=told, **dashed)
     color, marker, _ = STYLES[0]
     for height, (_, paired) in enumerate(lines):
         if paired.lower is not None and paired.upper is not None:
@@ -230,7 +235,7 @@ def _forest(
         figure,
         f"Mean of {what} at the level of the verdict,"
         f"{f' in {unit},' if unit else ''} with one-sided 95 % bounds where "
-        f"there are some: {told}. The dashed line is the margin.",
+        f"there are some: {told}. Dashed: the margin.",
     )
 
 
