@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from tf_lottery import report
@@ -119,8 +120,9 @@ def test_no_name_makes_a_column_of_something_else():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"name": "two words"}, "`name` must be an identifier"),
-        ({"name": 3}, "`name` must be an identifier"),
+        ({"name": "two words"}, "`name` must be an ASCII identifier"),
+        ({"name": "gr\u00f6\u00dfe"}, "`name` must be an ASCII identifier"),
+        ({"name": 3}, "`name` must be an ASCII identifier"),
         ({"name": "loss"}, "another one than 'loss'"),
         ({"name": "a", "margin": -0.1}, "`margin` must be a number from 0"),
         ({"name": "a", "margin": math.nan}, "`margin` must be a number"),
@@ -149,3 +151,5 @@ def test_a_direction_is_true_or_false(name):
 def test_a_margin_is_a_number():
     with pytest.raises(ValueError, match="`margin` must .* margin='5%'"):
         Metric("cost", margin="5%")
+    # config.json has it.
+    assert type(Metric("cost", margin=np.float32(5)).margin) is float

@@ -13,6 +13,8 @@ _TAKEN = frozenset((
     "loss", "steps", "seconds", "examples", "flops", "effective_flops",
     "step", "split",
 ))
+# Two float32 of one number may differ by so much of it.
+_ROUNDING = 2e-7
 
 
 def digits(number: float, *, sign: bool = False) -> str:
@@ -65,9 +67,12 @@ class Metric:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name.isidentifier()):
+        name = self.name
+        # Files are called after it.
+        known = isinstance(name, str) and name.isascii()
+        if not (known and name.isidentifier()):
             raise ValueError(
-                "`name` must be an identifier, such as 'reward'. Received: "
+                "`name` must be an ASCII identifier, as 'reward'. Received: "
                 f"name={self.name!r}. It is part of the columns' names."
             )
         if self.name in _TAKEN:
@@ -83,6 +88,7 @@ class Metric:
                     f"{getattr(self, flag)!r}. See tf_lottery.Metric."
                 )
         self.check_margin(self.margin)
+        object.__setattr__(self, "margin", float(self.margin))
         if self.percent and self.ratio:
             raise ValueError(
                 "`ratio` must be False for a percentage. Received: percent="
@@ -150,6 +156,21 @@ class Metric:
             return math.nan
         # Of two infinite values there is no quotient.
         return sign * (math.log(one) - math.log(other))
+
+    def tie(self, value: float) -> float:
+        """Returns the most that equal values differ by when they are float32.
+
+        Args:
+            value: of the metric, the larger of two.
+
+        Returns:
+            An advantage, at least 0.
+
+        Example:
+            >>> Metric("cost", False).tie(10.0), PERPLEXITY.tie(10.0)
+            (2e-06, 2e-07)
+        """
+        return _ROUNDING * (1.0 if self.ratio else abs(value))
 
     def score(self, value: float) -> float:
         """Returns a number that is the larger the better a value is.

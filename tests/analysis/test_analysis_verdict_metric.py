@@ -194,3 +194,17 @@ def test_the_top_of_the_hill_and_the_gap(metric, level, gap):
     # Of level 2 nothing is known on training examples.
     assert (found[2].train.count, found[2].gap.count) == (0, 0)
     assert found[2].test.mean == 11.0
+
+
+def test_the_verdict_does_not_hang_on_the_unit():
+    def found(scale):
+        return judge([
+            *rows_of(REWARD, "main", 0, [scale * v for v in (2, 3, 2.5)]),
+            *rows_of(REWARD, "main", 2, [scale * v for v in (4, 5.1, 4.6)]),
+        ], metric=REWARD).primary
+
+    one, tiny = found(1.0), found(1e-9)
+    assert one.verdict == tiny.verdict == "matching"
+    assert tiny.comparisons["dense"].paired.lower == pytest.approx(
+        1e-9 * one.comparisons["dense"].paired.lower
+    )

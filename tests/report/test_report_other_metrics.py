@@ -105,6 +105,16 @@ def test_a_cost_is_worse_where_a_reward_is_better():
     assert "has finished: test cost 2.00 (one replicate);" in alone
 
 
+def test_small_values_are_not_equal_for_being_small():
+    rows = [row(COST, 0, 2e-9), row(COST, 1, 8e-9)]
+    assert "dense 2e-09 (worse by 6e-09, one rep" in report.finding(
+        rows, metric=COST
+    )
+    # Two float32 of one number are.
+    rows = [row(COST, 0, 20.0), row(COST, 1, 20.000001)]
+    assert "(equal, one replicate)" in report.finding(rows, metric=COST)
+
+
 @pytest.mark.parametrize("value", [math.inf, math.nan])
 def test_a_network_that_has_diverged_reaches_nothing(value, tmp_path):
     rows = [row(PERPLEXITY, 0, 9.0), row(PERPLEXITY, 1, value)]

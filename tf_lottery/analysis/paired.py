@@ -15,8 +15,9 @@ from tf_lottery.analysis.student import student_tail
 ALPHA = 0.05
 #: Of so many more replicates it is said how many; beyond, "more than".
 MOST_MORE = 100
-# Two float32 accuracies of the same number of hits differ by less.
-_TIE = 1e-7
+# In proportion: two float32 of one number, and a standard deviation of
+# differences of such numbers, are less.
+_TIE, _NO_SPREAD = 2e-7, 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +134,8 @@ def paired_differences(
         return Paired(1, mean, None)
     sd = float(np.std(differences, ddof=1))
     # Equal differences of unequal floats leave some 1e-17.
-    sd = max(sd if sd > _TIE else 0.0, floor)
+    least = _NO_SPREAD * float(np.max(np.abs(differences)))
+    sd = max(sd if sd > least else 0.0, floor)
     return Paired(n, mean, sd or None)
 
 
@@ -144,14 +146,16 @@ def smallest_step(values: Sequence[float]) -> float:
     is 1 / N or a multiple.
 
     Args:
-        values: at least one; those that differ by less than 1e-7 are equal.
+        values: at least one; those that differ by less than 2e-7 of the
+            largest are equal.
 
     Example:
         >>> smallest_step([0.5, 0.25, 0.5, 1.0])
         0.25
     """
-    steps = np.diff(np.sort(np.asarray(values, "float64")))
-    steps = steps[steps > _TIE]
+    values = np.sort(np.asarray(values, "float64"))
+    steps = np.diff(values)
+    steps = steps[steps > _TIE * np.max(np.abs(values))]
     return float(steps.min()) if steps.size else 0.0
 
 

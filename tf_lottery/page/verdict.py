@@ -173,9 +173,12 @@ def _forest(
     name: str, judged: Sequence[tuple[Run, analysis.Verdict]]
 ) -> Figure:
     """Differences with their bounds, a line each, and the margin."""
-    lines, margins, metric = [], [], judged[0][1].metric
+    lines, metric = [], judged[0][1].metric
+    margins = [
+        metric.points(metric.threshold(found.margin))
+        for _, found in judged if found.primary
+    ]
     for run, found in judged:
-        margin = metric.points(metric.threshold(found.margin))
         for one in found.levels:
             if one.primary and len(judged) == 1:
                 lines += [
@@ -184,7 +187,6 @@ def _forest(
                 ]
             elif one.primary:
                 lines.append((run.label, one.comparisons["dense"].paired))
-                margins.append(margin)
     lines.reverse()
     figure, (axes,) = new_figure(height=1.1 + 0.38 * len(lines))
     axes.axvline(0.0, color="0.35", linewidth=0.9)
@@ -194,6 +196,7 @@ def _forest(
         low, high = ([h + side for h in heights] for side in (-0.35, 0.35))
         axes.vlines(margins, low, high, label="margin of each run", **dashed)
     else:
+        margin = margins[0]
         told = f"{margin:.2f}" if metric.ratio else f"{margin:g}"
         told = f"margin, {told} {metric.unit}".rstrip()
         axes.axvline(margin, label=told, **dashed)

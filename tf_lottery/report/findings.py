@@ -14,9 +14,6 @@ from tf_lottery.report.summary import (
     told_stop,
 )
 
-# Two float32 accuracies of the same number of hits differ by less.
-_TIE = 1e-7
-
 _CONTROLS = {
     "reinit": "the same mask with fresh weights (reinit)",
     "shuffle_mask": "the mask shuffled within layers (shuffle_mask)",
@@ -74,11 +71,15 @@ class _Comparison:
         return -math.inf if math.isnan(gain) else gain
 
     @property
+    def tie(self) -> float:
+        return self.metric.tie(max(self.value, self.dense_value, key=abs))
+
+    @property
     def losers(self) -> int:
         """Replicates in which the level is worse than its own dense network."""
         name = self.metric.test
         return sum(
-            self.metric.advantage(row[name], self.dense[key][name]) < -_TIE
+            self.metric.advantage(row[name], self.dense[key][name]) < -self.tie
             for key, row in self.rows.items()
         )
 
@@ -176,7 +177,7 @@ def _read(
             f"({_replicates(len(dense))}); "
             "there is no ticket to compare with it yet."
         )
-    winners = [one for one in compared if one.gain >= -_TIE]
+    winners = [one for one in compared if one.gain >= -one.tie]
     if winners:
         best = min(winners, key=lambda one: (one.density, -one.level))
         text = _winner(best, compared)
@@ -185,7 +186,8 @@ def _read(
     else:
         # Of levels that tie, the sparsest.
         best = max(compared, key=lambda one: (
-            round(one.gain / _TIE, 0), -one.density, one.level))
+            round(one.gain / one.tie) if one.tie and math.isfinite(one.gain)
+            else one.gain, -one.density, one.level))
         text = _nearest(best, compared)
     if not trained:
         return f"{text}. Under the masks no weight was trained."
@@ -216,7 +218,7 @@ def _winner(best: _Comparison, compared: list[_Comparison]) -> str:
         f"{_describe(best)}"
     )
     denser = [one for one in compared if one.density > best.density]
-    below = sum(one.gain < -_TIE for one in denser)
+    below = sum(one.gain < -one.tie for one in denser)
     # Of a cost what is below is better.
     short, worse = "short of", "worse than"
     if best.metric.higher_is_better:
@@ -264,7 +266,7 @@ def _describe(one: _Comparison) -> str:
 
 def _gain(one: _Comparison) -> str:
     metric, gain = one.metric, one.gain
-    if abs(gain) <= _TIE:
+    if abs(gain) <= one.tie:
         return "equal"
     if math.isinf(gain):
         return "beyond comparison"
@@ -304,7 +306,7 @@ def _controls(
         text = f"{_CONTROLS.get(name, name)} reaches {metric.text(control)}"
         if len(shared) < len(best.rows):
             text += f" ({len(shared)} of {len(best.rows)} replicates)"
-        if metric.advantage(control, ticket) >= -_TIE:
+        if metric.advantage(control, ticket) >= -best.tie:
             text += f", as good or better, so {_so(name)}"
         parts.append(text)
     if not parts:
