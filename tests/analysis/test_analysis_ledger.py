@@ -19,10 +19,10 @@ def row(level, branch="main", replicate=0, **changes):
     }
 
 
-def costs(rows):
+def costs(rows, method="imp"):
     return [
         tuple(found[name] for name in SEARCH_COLUMNS)
-        for found in with_search_costs(rows)
+        for found in with_search_costs(rows, method)
     ]
 
 
@@ -57,6 +57,26 @@ def test_a_control_costs_the_search_of_its_mask_and_its_own_training():
     control = row(2, "reinit", train_steps=10, train_effective_flops=3000)
     found = costs([control, row(0), row(1), row(2)])[0]
     assert found == (28, 104, 31_200, 19_800, 0.3, 104)
+
+
+@pytest.mark.parametrize("method, steps", [
+    # With the ticket's training, in which its mask was found.
+    ("gradual", 18), ("edge_popup", 18),
+    # One mask of the dense network's training, and of nothing.
+    ("one_shot", 20), ("at_init", 10),
+])
+def test_a_control_costs_what_found_its_mask(method, steps):
+    control = row(1, "reinit", train_steps=10)
+    assert costs([control, row(0), row(1)], method)[0][0] == steps
+
+
+def test_a_ticket_found_by_less_than_a_dense_training_pays_at_once():
+    assert costs([row(0), row(1)], "at_init")[1][-1] == 0
+
+
+def test_a_given_ticket_has_no_search_but_its_dense_network_a_training():
+    dense, ticket = costs([row(0), row(1)], "transfer")
+    assert dense[:4] == (10, 40, 12_000, 12_000) and ticket == (None,) * 6
 
 
 def test_replicates_do_not_mix():

@@ -1,5 +1,6 @@
 """Degrees of units, by hand and against chance."""
 
+import itertools
 import math
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_random_masks_are_as_uneven_as_chance():
         squares = np.mean([one.unevenness**2 for one in side])
         # Of 60 masks of 50 units or more: known to sqrt(2 / 3000) = 0.026.
         assert squares == pytest.approx(1.0, abs=0.13)
+
+
+def test_chance_is_exact_where_units_are_few():
+    # All 56 masks of 3 of the 8 weights: two units share what is kept.
+    found = []
+    for kept in itertools.combinations(range(8), 3):
+        mask = np.isin(np.arange(8), kept).reshape(4, 2)
+        found.append(unit_degrees(mask))
+    for side in zip(*found):
+        squares = np.mean([one.std**2 for one in side])
+        # The variance around a unit's expected degree, about the mask's own.
+        assert squares == pytest.approx(side[0].chance**2)
 
 
 def test_a_clustered_mask_is_uneven():

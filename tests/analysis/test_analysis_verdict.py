@@ -282,6 +282,17 @@ def test_how_many_more_replicates():
     assert judge(rows).primary.more_replicates is None
 
 
+def test_levels_that_share_an_error_need_more_replicates():
+    rows = [
+        *dense(),
+        *(row for n in (1, 2, 3) for row in rows_of("main", n, around(0.949))),
+    ]
+    found = judge(rows)
+    assert found.primary.more_replicates == 2
+    # Half of 5 % for each of two: 2.571 / sqrt(6) > 1 > 2.447 / sqrt(7).
+    assert one(found, 1).more_replicates == one(found, 3).more_replicates == 4
+
+
 def full():
     return [
         *dense(), *rows_of("main", 2, around(0.96)),
