@@ -80,8 +80,8 @@ def test_less_perplexity_reaches_dense():
     assert report.finding(rows, metric=PERPLEXITY) == (
         "By the means the sparsest level that reaches dense: level 2 keeps "
         "64.0 % of the weights (640 of 1,000) at test perplexity 9.60, dense "
-        "10.00 (better by 4.17 %, mean of 2 replicates), although 1 of the 1 "
-        "denser levels falls short of dense and 1 of 2 replicates is worse "
+        "10.00 (better by 4.17 %, mean of 2 replicates), although the one "
+        "denser level falls short of dense and 1 of 2 replicates is worse "
         "than dense here; the same mask with fresh weights (reinit) reaches "
         "9.70; the mask shuffled within layers (shuffle_mask) reaches 9.40, "
         "as good or better, so it explains the result as well."

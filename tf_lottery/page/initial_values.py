@@ -152,9 +152,9 @@ def _finding(run: Run, several: bool) -> str:
         return f"{name}No kernel has four different survivors."
     more = f"; and {len(said) - 6} more kernels" if len(said) > 6 else ""
     return (
-        f"{name}The initial values of survivors are above 0.56, which tells "
-        f"of two modes or of skew, in {two} of {len(said)} kernels (bimodality "
-        "coefficient): "
+        f"{name}The bimodality coefficient of the survivors' initial values "
+        f"is above {BIMODAL:.2f}, which tells of two modes or of skew, in "
+        f"{two} of {len(said)} kernels: "
         f"{'; '.join(said[:6])}{more}."
     )
 

@@ -225,10 +225,11 @@ def _winner(best: _Comparison, compared: list[_Comparison]) -> str:
         short = worse = "below"
     doubts = []
     if below:
-        doubts.append(
-            f"{below} of the {len(denser)} denser levels "
-            f"{'falls' if below == 1 else 'fall'} {short} dense"
-        )
+        one = "falls" if below == 1 else "fall"
+        who = f"{below} of the {len(denser)} denser levels"
+        if len(denser) == 1:
+            who = "the one denser level"
+        doubts.append(f"{who} {one} {short} dense")
     if best.losers:
         doubts.append(
             f"{best.losers} of {len(best.rows)} replicates "

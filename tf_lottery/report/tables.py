@@ -5,14 +5,11 @@ from typing import Any
 
 from tf_lottery.metric import ACCURACY, Metric
 from tf_lottery.report.costs import cost_lines
-from tf_lottery.report.findings import finding
 from tf_lottery.report.summary import (
     branch_order,
     density_percent,
     summarize,
 )
-
-__all__ = ["finding", "summarize", "text_table"]
 
 
 def text_table(
