@@ -9,8 +9,6 @@ from typing import Any
 
 from tf_lottery import report
 from tf_lottery.metric import Metric
-from tf_lottery.page.drawing import FONT_SIZE
-from tf_lottery.page.drawing import STYLES
 from tf_lottery.page.drawing import legend_below
 from tf_lottery.page.drawing import new_figure
 from tf_lottery.page.drawing import spread
@@ -22,6 +20,8 @@ from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
 from tf_lottery.plan import MAIN
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import STYLES
 from tf_lottery.report.summary import mean
 from tf_lottery.tickets import Key
 

@@ -8,24 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery.report.layout import solve_layout
+from tf_lottery.report.styles import SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Colour (Okabe-Ito), marker and dashes of lines, in order.
-STYLES = (
-    ("#0072B2", "o", "-"),
-    ("#D55E00", "s", "--"),
-    ("#009E73", "^", "-."),
-    ("#CC79A7", "D", ":"),
-    ("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
-    ("#56B4E9", "P", (0, (1, 1))),
-    ("#000000", "X", (0, (8, 3))),
-    ("#999999", "<", (0, (8, 2, 1, 2))),
-)
-FONT_SIZE = 10
-SMALL = 9
 #: Width of a figure that a phone shows whole, in inches.
 WIDTH = 5.2
 

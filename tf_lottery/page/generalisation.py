@@ -12,8 +12,6 @@ from tf_lottery.analysis import best_level
 from tf_lottery.analysis import measure_generalisation
 from tf_lottery.analysis import measure_speed
 from tf_lottery.metric import Metric
-from tf_lottery.page.panels import SIZE
-from tf_lottery.page.panels import STYLES
 from tf_lottery.page.panels import against_weights
 from tf_lottery.page.panels import level_line
 from tf_lottery.page.panels import run_figure
@@ -25,6 +23,8 @@ from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
 from tf_lottery.page.series import plain
 from tf_lottery.report import density_percent
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -271,7 +271,7 @@ def _draw_values(axes: Axes, run: Run) -> None:
     there += _draw(axes, densities, tests, 0, "test", "-", shown)
     against_weights(axes, there)
     axes.set_ylabel(
-        f"{metric.words}{' (%)' if metric.percent else ''}", fontsize=SIZE
+        f"{metric.words}{' (%)' if metric.percent else ''}", fontsize=FONT_SIZE
     )
 
 
@@ -287,7 +287,7 @@ def _draw_gap(axes: Axes, run: Run) -> None:
     what = f"{metric.words}, {gap}"
     if metric.percent:
         what = f"{gap} {metric.words}"
-    axes.set_ylabel(f"{what}{unit}", fontsize=SIZE)
+    axes.set_ylabel(f"{what}{unit}", fontsize=FONT_SIZE)
 
 
 def _draw_speed(axes: Axes, run: Run) -> None:
@@ -306,7 +306,7 @@ def _draw_speed(axes: Axes, run: Run) -> None:
             label="some replicates left out",
         )
     level_line(axes, 1.0, "dense network")
-    axes.set_ylabel("early-stop step / dense's", fontsize=SIZE)
+    axes.set_ylabel("early-stop step / dense's", fontsize=FONT_SIZE)
     axes.set_ylim(bottom=0)
 
 
@@ -325,7 +325,7 @@ def _draw(
     shown: Callable[[float], float],
 ) -> list[float]:
     """Draws a line, and returns the densities of its points."""
-    color, marker = STYLES[style]
+    color, marker, _ = STYLES[style]
     pairs = [
         (density, one) for density, one in zip(densities, spreads) if one.count
     ]

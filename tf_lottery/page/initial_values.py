@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from tf_lottery.analysis import BIMODAL
 from tf_lottery.analysis import KernelMeasures
 from tf_lottery.analysis import LevelMeasures
-from tf_lottery.page.panels import SIZE
-from tf_lottery.page.panels import STYLES
 from tf_lottery.page.panels import draw_kernels
 from tf_lottery.page.panels import few_kernels
 from tf_lottery.page.panels import finish
@@ -26,6 +24,8 @@ from tf_lottery.page.series import over_replicates
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
 from tf_lottery.report import density_percent
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,10 +179,12 @@ def _histograms(run: Run, several: bool) -> Drawing:
         [f"{name}{kernel_name(path)}" for path in kernels]
     )
     for axes, path in zip(panels, kernels):
-        for one, (color, _), dashes in zip(chosen, STYLES, _DASHES):
+        for one, (color, *_), dashes in zip(chosen, STYLES, _DASHES):
             _draw_histogram(axes, one, path, color, dashes)
-        axes.set_xlabel(f"initial value, replicate {replicate}", fontsize=SIZE)
-        axes.set_ylabel("share of survivors per bin (%)", fontsize=SIZE)
+        axes.set_xlabel(
+            f"initial value, replicate {replicate}", fontsize=FONT_SIZE
+        )
+        axes.set_ylabel("share of survivors per bin (%)", fontsize=FONT_SIZE)
         axes.set_ylim(bottom=0)
     finish(figure, panels)
     return figure

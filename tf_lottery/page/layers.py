@@ -10,9 +10,6 @@ import numpy as np
 
 from tf_lottery.page.curves import level_name
 from tf_lottery.page.curves import some_levels
-from tf_lottery.page.drawing import FONT_SIZE
-from tf_lottery.page.drawing import SMALL
-from tf_lottery.page.drawing import STYLES
 from tf_lottery.page.drawing import WIDTH
 from tf_lottery.page.drawing import legend_below
 from tf_lottery.page.drawing import new_figure
@@ -20,11 +17,14 @@ from tf_lottery.page.run import Run
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import SMALL
+from tf_lottery.report.styles import STYLES
 from tf_lottery.report.summary import mean
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import Ticket
 
-_MOST_LINES = len(STYLES)
+_MOST_LINES = 8
 _MOST_IMAGES = 4
 _MOST_KERNELS = 64
 

@@ -10,6 +10,9 @@ from tf_lottery.page.mask_pairs import ALL
 from tf_lottery.page.mask_pairs import Group
 from tf_lottery.report import weights_axis
 from tf_lottery.report.layout import solve_layout
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import SMALL
+from tf_lottery.report.styles import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,18 +20,6 @@ if TYPE_CHECKING:
 
 #: Panels at most: the whole network, the first and the last kernels.
 MOST_PANELS = 6
-# Okabe-Ito; with the markers also told apart without colour.
-_STYLES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-)
-_FONT_SIZE = 10
-_SMALL = 9
 
 
 def overlap_figure(groups: Sequence[Group]) -> Figure:
@@ -68,23 +59,23 @@ def overlap_figure(groups: Sequence[Group]) -> Figure:
     for axes, place in zip(panels, places):
         name = paths[place]
         axes.set_title(
-            "whole network" if name == ALL else name, fontsize=_FONT_SIZE
+            "whole network" if name == ALL else name, fontsize=FONT_SIZE
         )
         drawn = []
         for index, line in enumerate(lines.values()):
             if name == ALL or len(line[0].paths) == len(paths):
-                _draw(axes, line, place, *_STYLES[index % len(_STYLES)])
+                _draw(axes, line, place, *STYLES[index % len(STYLES)][:2])
                 drawn += line
         densities = [group.densities[0] for group in drawn]
         weights_axis(axes, densities, gap=0.26)
-        axes.tick_params(labelsize=_SMALL)
+        axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
     # Of all panels, which share it, once all are drawn.
     panels[0].set_ylim(0, None)
     for axes in panels[: len(places) : 2]:
-        axes.set_ylabel("Jaccard index", fontsize=_FONT_SIZE)
+        axes.set_ylabel("Jaccard index", fontsize=FONT_SIZE)
     for axes in panels[len(places) :]:
         axes.set_visible(False)
     _legend(figure, panels[0], groups)
@@ -127,16 +118,16 @@ def overlap_matrix(labels: Sequence[str], groups: Sequence[Group]) -> Figure:
             f"{value:.2f}\n({chance[i, j]:.2f})"
         )
         axes.text(
-            j, i, text, ha="center", va="center", fontsize=_SMALL,
+            j, i, text, ha="center", va="center", fontsize=SMALL,
             color="black" if value > 0.5 else "white",
         )
     ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=35, ha="right", fontsize=_SMALL)
-    axes.set_yticks(ticks, labels, fontsize=_SMALL)
+    axes.set_xticks(ticks, labels, rotation=35, ha="right", fontsize=SMALL)
+    axes.set_yticks(ticks, labels, fontsize=SMALL)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
-    bar.set_label("Jaccard index (by chance)", fontsize=_FONT_SIZE)
-    bar.ax.tick_params(labelsize=_SMALL)
+    bar.set_label("Jaccard index (by chance)", fontsize=FONT_SIZE)
+    bar.ax.tick_params(labelsize=SMALL)
     solve_layout(figure)
     return figure
 
@@ -186,5 +177,5 @@ def _legend(figure: Figure, axes: Axes, groups: Sequence[Group]) -> None:
     ))
     figure.legend(
         handles=handles, loc="outside lower center", frameon=False,
-        fontsize=_SMALL, ncols=min(len(handles), 2), handlelength=3.0,
+        fontsize=SMALL, ncols=min(len(handles), 2), handlelength=3.0,
     )

@@ -12,6 +12,9 @@ from tf_lottery.page.series import kernel_name
 from tf_lottery.page.series import over_replicates
 from tf_lottery.report import weights_axis
 from tf_lottery.report.layout import solve_layout
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import SMALL
+from tf_lottery.report.styles import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +22,8 @@ if TYPE_CHECKING:
 
     from tf_lottery.page.run import Run
 
-#: Colour (Okabe-Ito) and marker, by place.
-STYLES = (
-    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"),
-    ("#E69F00", "v"), ("#56B4E9", "P"),
-)
-SIZE, SMALL = 10, 9
+# Lines in a panel at most.
+_MOST_LINES = 6
 _WIDTH, _HEIGHT, _LEGEND = 5.2, 3.2, 0.6
 
 
@@ -43,7 +42,7 @@ def panel_column(titles: Sequence[str]) -> tuple[Drawing, list[Axes]]:
     )
     panels = list(figure.subplots(len(titles), 1, squeeze=False).flat)
     for axes, title in zip(panels, titles):
-        axes.set_title(title, fontsize=SIZE)
+        axes.set_title(title, fontsize=FONT_SIZE)
         axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
@@ -69,7 +68,7 @@ def run_figure(
     return figure
 
 
-def few_kernels(paths: Iterable[str], most: int = len(STYLES)) -> list[str]:
+def few_kernels(paths: Iterable[str], most: int = _MOST_LINES) -> list[str]:
     """Returns the kernels that a figure shows: evenly spread, ends included.
 
     Args:
@@ -124,7 +123,7 @@ def draw_kernels(
         ]
     for line, name in zip(axes.get_lines(), names):
         line.set_label(name)
-    axes.set_ylabel(label, fontsize=SIZE)
+    axes.set_ylabel(label, fontsize=FONT_SIZE)
     against_weights(axes, densities)
 
 
@@ -133,7 +132,7 @@ def _draw_lines(
 ) -> set[float]:
     """Draws the lines, and returns the densities of their points."""
     densities = set()
-    for i, (points, (color, marker)) in enumerate(zip(kernels, STYLES)):
+    for i, (points, (color, marker, _)) in enumerate(zip(kernels, STYLES)):
         # A density of 0 has no place on a log axis.
         there = [p for p in points if p.density > 0 and p.spread.count]
         densities |= {p.density for p in there}
@@ -166,11 +165,11 @@ def against_weights(axes: Axes, densities: Iterable[float]) -> None:
     if there := sorted(set(densities)):
         weights_axis(axes, there)
         return
-    axes.set_xlabel("weights remaining (%)", fontsize=SIZE)
+    axes.set_xlabel("weights remaining (%)", fontsize=FONT_SIZE)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.text(
-        0.5, 0.5, "no numbers", ha="center", va="center", fontsize=SIZE,
+        0.5, 0.5, "no numbers", ha="center", va="center", fontsize=FONT_SIZE,
         transform=axes.transAxes,
     )
 

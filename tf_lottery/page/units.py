@@ -10,8 +10,6 @@ import numpy as np
 
 from tf_lottery.analysis import Degrees
 from tf_lottery.analysis import KernelMeasures
-from tf_lottery.page.panels import SIZE
-from tf_lottery.page.panels import STYLES
 from tf_lottery.page.panels import draw_kernels
 from tf_lottery.page.panels import few_kernels
 from tf_lottery.page.panels import level_line
@@ -24,6 +22,8 @@ from tf_lottery.page.series import kernel_table
 from tf_lottery.page.series import over_replicates
 from tf_lottery.page.series import unread
 from tf_lottery.report import density_percent
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def _degree_panel(side: str) -> Callable[[Axes, Run], None]:
         (one, *_) = (
             one for one in run.measures.levels if one.key.level == level
         )
-        for path, (color, marker) in zip(few_kernels(one.kernels), STYLES):
+        for path, (color, marker, _) in zip(few_kernels(one.kernels), STYLES):
             degrees: Degrees | None = getattr(one.kernels[path], side)
             if degrees is None:
                 continue
@@ -199,9 +199,9 @@ def _degree_panel(side: str) -> Callable[[Axes, Run], None]:
             )
         axes.set_xlabel(
             f"{_SIDES[side]}, by degree (%), at {density_percent(density)} % "
-            "of the weights", fontsize=SIZE,
+            "of the weights", fontsize=FONT_SIZE,
         )
-        axes.set_ylabel(f"{side} weights kept (%)", fontsize=SIZE)
+        axes.set_ylabel(f"{side} weights kept (%)", fontsize=FONT_SIZE)
         axes.set_ylim(bottom=0)
 
     return draw

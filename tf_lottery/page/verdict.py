@@ -9,9 +9,6 @@ from typing import Any
 from tf_lottery import analysis
 from tf_lottery import report
 from tf_lottery.metric import Metric
-from tf_lottery.page.drawing import FONT_SIZE
-from tf_lottery.page.drawing import SMALL
-from tf_lottery.page.drawing import STYLES
 from tf_lottery.page.drawing import new_figure
 from tf_lottery.page.run import Run
 from tf_lottery.page.run import by_metric
@@ -19,6 +16,9 @@ from tf_lottery.page.run import suffix
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
+from tf_lottery.report.styles import FONT_SIZE
+from tf_lottery.report.styles import SMALL
+from tf_lottery.report.styles import STYLES
 
 _CONTROLS = ("dense", "reinit", "shuffle_mask", "random_mask")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
 from tf_lottery import paths
+from tf_lottery.report.styles import FONT_SIZE, SMALL, STYLES
 from tf_lottery.report.subset_sum import aligned
 from tf_lottery.report.summary import density_percent
 
@@ -37,11 +38,7 @@ _PAIRS = {
     "next_level": "ticket and that of the next level",
 }
 _STABLE = 0.02
-_STYLES = (
-    ("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."),
-    ("#CC79A7", "D", ":"),
-)
-_FONT_SIZE, _SMALL = 10, 9
+_MOST_LINES = 4
 _MOST_TICKS = 7
 
 
@@ -210,24 +207,24 @@ def connectivity_figure(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    figure.suptitle(title, fontsize=_FONT_SIZE + 2)
+    figure.suptitle(title, fontsize=FONT_SIZE + 2)
     left, right = figure.subplots(1, 2)
     _draw_barriers(left, barriers)
     _draw_lines(right, points, barriers)
     for axes, letter in ((left, "a"), (right, "b")):
-        axes.set_title(f"({letter})", loc="left", fontsize=_FONT_SIZE)
-        axes.tick_params(labelsize=_SMALL)
+        axes.set_title(f"({letter})", loc="left", fontsize=FONT_SIZE)
+        axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.legend(frameon=False, fontsize=_SMALL)
+        axes.legend(frameon=False, fontsize=SMALL)
     return figure
 
 
 def _draw_barriers(axes: Axes, barriers: _Rows) -> None:
     places = sorted({_place(row) for row in barriers})
     number = {place: i for i, place in enumerate(places)}
-    for pair, (color, marker, dashes) in zip(_pairs(barriers), _STYLES):
+    for pair, (color, marker, dashes) in zip(_pairs(barriers), STYLES):
         groups = [
             rows for key, rows in _grouped(barriers).items() if key[0] == pair
         ]
@@ -261,9 +258,9 @@ def _draw_barriers(axes: Axes, barriers: _Rows) -> None:
     axes.set_xlim(-0.5, len(places) - 0.5)
     axes.set_xlabel(
         "step of the fork" if steps else "weights remaining (%)",
-        fontsize=_FONT_SIZE,
+        fontsize=FONT_SIZE,
     )
-    axes.set_ylabel("barrier (percentage points)", fontsize=_FONT_SIZE)
+    axes.set_ylabel("barrier (percentage points)", fontsize=FONT_SIZE)
 
 
 def _draw_lines(axes: Axes, points: _Rows, barriers: _Rows) -> None:
@@ -271,12 +268,12 @@ def _draw_lines(axes: Axes, points: _Rows, barriers: _Rows) -> None:
     pair = "reorder" if "reorder" in pairs else pairs[0]
     places = sorted({_place(r) for r in barriers if r["pair"] == pair})
     # The ends and what lies evenly between: as many as there are styles.
-    count = min(len(places), len(_STYLES))
+    count = min(len(places), _MOST_LINES)
     chosen = [
         places[round(i * (len(places) - 1) / max(count - 1, 1))]
         for i in range(count)
     ]
-    for place, (color, marker, dashes) in zip(chosen, _STYLES):
+    for place, (color, marker, dashes) in zip(chosen, STYLES):
         label = f"step {place:,}"
         if not _of_steps(barriers):
             label = f"{density_percent(-place)} %"
@@ -295,10 +292,10 @@ def _draw_lines(axes: Axes, points: _Rows, barriers: _Rows) -> None:
             )
     axes.set_xlabel(
         f"alpha, along the line ({pair})".replace("_", " "),
-        fontsize=_FONT_SIZE,
+        fontsize=FONT_SIZE,
     )
     axes.set_ylabel(
-        "error (%): thick test, thin train", fontsize=_FONT_SIZE
+        "error (%): thick test, thin train", fontsize=FONT_SIZE
     )
     axes.set_ylim(bottom=0.0)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tf_lottery import atomic
 from tf_lottery.metric import ACCURACY, Metric, digits
 from tf_lottery.report.layout import solve_layout
+from tf_lottery.report.styles import FONT_SIZE, SMALL, STYLES
 from tf_lottery.report.summary import (
     branch_order,
     density_percent,
@@ -19,24 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colour (Okabe-Ito), marker, dashes, name in the legend.
-_STYLES = {
-    "main": ("#0072B2", "o", "-", "ticket"),
-    "reinit": ("#D55E00", "s", "--", "reinit"),
-    "shuffle_mask": ("#009E73", "^", "-.", "shuffle_mask"),
-    "random_mask": ("#CC79A7", "D", ":", "random_mask"),
+# The first of `STYLES` are these branches', with their names in the legend.
+_BRANCHES = {
+    "main": "ticket", "reinit": "reinit", "shuffle_mask": "shuffle_mask",
+    "random_mask": "random_mask",
 }
-_OTHER_STYLES = (
-    ("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
-    ("#56B4E9", "P", (0, (1, 1))),
-    ("#000000", "X", (0, (8, 3))),
-    ("#F0E442", "*", (0, (3, 1, 1, 1))),
-    ("#999999", "<", (0, (8, 2, 1, 2))),
-)
 #: What `accuracy_figure` can draw, from left to right.
 PANELS = ("accuracy", "early_stop")
-_FONT_SIZE = 10
-_SMALL = 9
 # Share of the axis between tick labels: "51.3" at 9 points needs 0.1.
 _TICK_GAP = 0.14
 
@@ -99,7 +89,7 @@ def accuracy_figure(
     size = (9.0, 4.2) if len(panels) > 1 else (5.2, 4.4)
     figure = Figure(figsize=size, layout=layout)
     if title:
-        figure.suptitle(title, fontsize=_FONT_SIZE + 2)
+        figure.suptitle(title, fontsize=FONT_SIZE + 2)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for name, axes in zip(panels, drawn):
         for branch, style in _styles(entries).items():
@@ -113,7 +103,7 @@ def accuracy_figure(
             elif points:
                 _draw(axes, points, style, "early_stop_step_{}", "median", 1.0)
         weights_axis(axes, [e["density"] for e in entries])
-        axes.tick_params(labelsize=_SMALL)
+        axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
@@ -155,15 +145,14 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 
 def _styles(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     branches = sorted({e["branch"] for e in entries}, key=branch_order)
-    others = [name for name in branches if name not in _STYLES]
-    free: list[tuple[Any, ...]] = list(_OTHER_STYLES)
-    if len(others) == len(branches):
-        # Not branches but runs, side by side.
-        free = [style[:3] for style in _STYLES.values()] + free
+    known = dict(zip(_BRANCHES, STYLES))
+    others = [name for name in branches if name not in known]
+    # Without these branches they are runs, side by side.
+    free = STYLES[len(known):] if len(others) < len(branches) else STYLES
     styles: dict[str, Any] = {}
     for name in branches:
-        if name in _STYLES:
-            styles[name] = _STYLES[name]
+        if name in known:
+            styles[name] = (*known[name], _BRANCHES[name])
         else:
             styles[name] = (*free[others.index(name) % len(free)], name)
     return styles
@@ -241,7 +230,7 @@ def weights_axis(
     axes.set_xticks(percents, minor=True)
     # Below one decade matplotlib would label the minor ticks too.
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("weights remaining (%)", fontsize=_FONT_SIZE)
+    axes.set_xlabel("weights remaining (%)", fontsize=FONT_SIZE)
 
 
 def _spaced(percents: Sequence[float], share: float) -> list[float]:
@@ -268,7 +257,7 @@ def _value_axis(
     styles: Mapping[str, Any],
     metric: Metric,
 ) -> None:
-    axes.set_ylabel(metric.axis, fontsize=_FONT_SIZE)
+    axes.set_ylabel(metric.axis, fontsize=FONT_SIZE)
     # Heights are turned so that better is up; the axis is turned back.
     sign = 1.0 if metric.higher_is_better else -1.0
 
@@ -312,7 +301,7 @@ def _value_axis(
             0.015, y,
             f"{len(hidden)} point{plural} {side} "
             f"{_edge(sign * edge, metric)} cut off",
-            transform=axes.transAxes, fontsize=_SMALL, color="0.25",
+            transform=axes.transAxes, fontsize=SMALL, color="0.25",
             gid="hidden-note", zorder=6,
             verticalalignment="baseline" if sign > 0 else "top",
             bbox={"color": "white", "alpha": 0.85, "pad": 1.0},
@@ -348,7 +337,7 @@ def _step_axis(axes: "Axes", entries: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axes.set_ylabel(
-        "step of minimum validation loss", fontsize=_FONT_SIZE
+        "step of minimum validation loss", fontsize=FONT_SIZE
     )
     top = max(e["early_stop_step_max"] for e in entries)
     axes.set_ylim(0, 1.08 * top or 1)
@@ -386,5 +375,5 @@ def _legend(
         columns = 2
     figure.legend(
         handles, labels, loc="outside lower center", frameon=False,
-        fontsize=_SMALL, ncols=columns, handlelength=3.0,
+        fontsize=SMALL, ncols=columns, handlelength=3.0,
     )

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.report.styles import FONT_SIZE, STYLES
 from tf_lottery.report.summary import density_percent
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ _COLUMNS = (
     "test_accuracy", "val_accuracy", "train_accuracy", "train_steps",
 )
 _UNITS = {"absolute": "", "sigma": " (standard deviations)"}
-_FONT_SIZE = 10
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.35"
+_BLUE, _ORANGE, _GREY = STYLES[0][0], STYLES[1][0], "0.35"
 
 
 def perturbation_table(rows: _Rows, unit: str = "absolute") -> str:
@@ -150,7 +150,7 @@ def perturbation_figure(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    figure.suptitle(title, fontsize=_FONT_SIZE + 2)
+    figure.suptitle(title, fontsize=FONT_SIZE + 2)
     left, right = figure.subplots(1, 2)
     # Evenly spaced: epsilons span decades, and 0 is mostly among them.
     place = {e: i for i, e in enumerate(grid.epsilons)}
@@ -202,13 +202,13 @@ def perturbation_figure(
     ):
         axes.set_xticks(range(len(place)), [f"{e:g}" for e in place])
         axes.set_xlim(-0.4, len(place) - 0.6)
-        axes.set_xlabel(f"epsilon{_UNITS[unit]}", fontsize=_FONT_SIZE)
-        axes.set_ylabel(label, fontsize=_FONT_SIZE)
-        axes.set_title(f"({letter})", loc="left", fontsize=_FONT_SIZE)
+        axes.set_xlabel(f"epsilon{_UNITS[unit]}", fontsize=FONT_SIZE)
+        axes.set_ylabel(label, fontsize=FONT_SIZE)
+        axes.set_title(f"({letter})", loc="left", fontsize=FONT_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.legend(frameon=False, fontsize=_FONT_SIZE - 1, loc=corner)
+        axes.legend(frameon=False, fontsize=FONT_SIZE - 1, loc=corner)
     right.set_ylim(0, 100)
     return figure
 
@@ -228,7 +228,7 @@ def _leave_out(
         axes.set_ylim(bottom=bottom, top=max(shown) + 0.6 * span)
         axes.text(
             0.985, 0.03, f"{below} before masking below {bottom:.0f} %",
-            transform=axes.transAxes, ha="right", fontsize=_FONT_SIZE - 1,
+            transform=axes.transAxes, ha="right", fontsize=FONT_SIZE - 1,
             color="0.25",
         )
 

@@ -11,29 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
 from tf_lottery.report.layout import solve_layout
+from tf_lottery.report.styles import FONT_SIZE, SMALL, STYLES
 from tf_lottery.theory import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe-Ito; with the markers also told apart without colour.
-_STYLES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-)
 _TITLES = {
     "uniform": "uniform on [-1, 1]",
     "normal": "standard normal",
     "product": "product of two uniforms",
 }
-_FONT_SIZE = 10
-_SMALL = 9
 
 
 def subset_sum_figure(points: Sequence[Point], *, title: str) -> Figure:
@@ -72,12 +61,12 @@ def subset_sum_figure(points: Sequence[Point], *, title: str) -> Figure:
     names = list(dict.fromkeys(p.distribution for p in points))
     etas = sorted({p.eta for p in points}, reverse=True)
     ratios = _spaced(sorted({p.ratio for p in points}))
-    styles = {e: _STYLES[i % len(_STYLES)] for i, e in enumerate(etas)}
+    styles = {e: STYLES[i % len(STYLES)][:2] for i, e in enumerate(etas)}
     figure = Figure(
         figsize=(max(5.0, 2.75 * len(names)), 4.0),
         layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.03),
     )
-    figure.suptitle(title, fontsize=_FONT_SIZE + 2)
+    figure.suptitle(title, fontsize=FONT_SIZE + 2)
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     top = _top(points)
     for axes, name in zip(panels, names):
@@ -92,15 +81,15 @@ def subset_sum_figure(points: Sequence[Point], *, title: str) -> Figure:
             # Below each other where several were not reached.
             height = top * (1.0 - 0.05 * etas.index(eta))
             _draw_never(axes, line, styles[eta][0], height)
-        axes.set_title(_TITLES.get(name, name), fontsize=_FONT_SIZE)
-        axes.set_xlabel("epsilon / eta", fontsize=_FONT_SIZE)
+        axes.set_title(_TITLES.get(name, name), fontsize=FONT_SIZE)
+        axes.set_xlabel("epsilon / eta", fontsize=FONT_SIZE)
         axes.set_ylim(0, top)
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
-        axes.tick_params(labelsize=_SMALL)
+        axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-    panels[0].set_ylabel("candidates n", fontsize=_FONT_SIZE)
+    panels[0].set_ylabel("candidates n", fontsize=FONT_SIZE)
     panels[0].yaxis.get_major_locator().set_params(integer=True)
     _legend(figure, points, styles)
     solve_layout(figure)
@@ -288,6 +277,6 @@ def _legend(
             markerfacecolor="white", linestyle="none",
         ))
     figure.legend(
-        handles=handles, loc="outside lower center", fontsize=_SMALL,
+        handles=handles, loc="outside lower center", fontsize=SMALL,
         ncols=3 if figure.get_figwidth() > 7 else 2, frameon=False,
     )

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery.metric import ACCURACY, Metric, digits
+from tf_lottery.report.styles import FONT_SIZE, STYLES
 from tf_lottery.report.summary import density_percent, mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _Cells = Sequence[Mapping[str, Any]]
-_FONT_SIZE = 10
-# Okabe-Ito: below and above random tickets. Each cell has its number too.
-_BELOW, _ABOVE = "#D55E00", "#0072B2"
+# Below and above random tickets. Each cell has its number too.
+_BELOW, _ABOVE = STYLES[1][0], STYLES[0][0]
 
 
 def transfer_table(cells: _Cells, metric: Metric = ACCURACY) -> str:
@@ -140,30 +140,30 @@ def transfer_figure(
         axes.text(
             column, row, "\n".join(_number(cell, metric)), ha="center",
             va="center",
-            fontsize=_FONT_SIZE, color="white" if dark else "black",
+            fontsize=FONT_SIZE, color="white" if dark else "black",
         )
         if cell["own"]:
             axes.add_patch(Rectangle(
                 (column - 0.47, row - 0.47), 0.94, 0.94, fill=False,
                 edgecolor="black", linewidth=2, gid="own",
             ))
-    axes.set_xticks(range(len(targets)), targets, fontsize=_FONT_SIZE)
-    axes.set_yticks(range(len(sources)), sources, fontsize=_FONT_SIZE)
+    axes.set_xticks(range(len(targets)), targets, fontsize=FONT_SIZE)
+    axes.set_yticks(range(len(sources)), sources, fontsize=FONT_SIZE)
     if max(map(len, targets)) > 12:
         axes.tick_params(axis="x", rotation=30)
-    axes.set_xlabel("trained on", fontsize=_FONT_SIZE)
-    axes.set_ylabel("ticket found on", fontsize=_FONT_SIZE)
+    axes.set_xlabel("trained on", fontsize=FONT_SIZE)
+    axes.set_ylabel("ticket found on", fontsize=FONT_SIZE)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes)
     unit = f" ({metric.unit})" if metric.unit else ""
     bar.set_label(
         f"{metric.comparison('ticket', 'random ticket')}{unit}",
-        fontsize=_FONT_SIZE,
+        fontsize=FONT_SIZE,
     )
     axes.set_title(
         f"{title}\n{_where(cells)}\nframe: own tickets, not transferred; "
         "*: above 0",
-        fontsize=_FONT_SIZE,
+        fontsize=FONT_SIZE,
     )
     return figure
 
