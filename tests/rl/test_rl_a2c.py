@@ -60,6 +60,25 @@ def test_pruned_weights_stay_0_and_their_slots_neutral(optimizer):
     assert pruned > 9 and not same(before, values(model))
 
 
+def zeros(model):
+    kernels = [w for w in model.trainable_variables if "kernel" in w.path]
+    return sum((kernel.numpy() == 0).sum() for kernel in kernels)
+
+
+def test_masks_put_on_and_taken_off_between_trainings_are_heeded():
+    model, train = network(), A2C(**HOW)
+    train(model, level=0, seed=0)
+    mask = tfl.prune(model, sparsity=0.5)
+    train(model, level=1, seed=0)
+    assert zeros(model) == mask.size - mask.kept
+    learner = train._learner
+    train(model, level=2, seed=0)
+    assert train._learner is learner
+    tfl.strip_masks(model, in_place=True)
+    train(model, level=3, seed=0)
+    assert zeros(model) == 0
+
+
 def test_a_seed_gives_the_same_bits():
     model = half_masked()
     first = [w.numpy() for w in model.weights]

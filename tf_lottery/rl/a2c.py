@@ -114,7 +114,7 @@ class A2C:
             open_environments(settings.environment, settings.envs)
         ) as environments:
             _check_model(model, environments)
-            if self._learner is None or self._learner.model is not model:
+            if self._learner is None or not self._learner.is_of(model):
                 self._learner = Learner(model, settings)
             if is_masked(model):
                 # The updates rely on it, and the weights may be the caller's.

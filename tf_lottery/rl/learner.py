@@ -30,10 +30,7 @@ class Learner:
         self.model = model
         self._settings = settings
         self._weights = model.trainable_variables
-        by_weight = {
-            id(raw): mask for raw, mask in masked_kernels(model).values()
-        }
-        self._masks = [by_weight.get(id(w)) for w in self._weights]
+        self._masks = _masks_of(model)
         clip = settings.clip_norm or None
         rate = settings.learning_rate
         if settings.optimizer == "adam":
@@ -49,6 +46,17 @@ class Learner:
         self._key = tf.Variable(0, dtype=tf.int32, trainable=False)
         self._draw = tf.Variable(0, dtype=tf.int32, trainable=False)
         self._block = tf.function(self._play_and_learn)
+
+    def is_of(self, model: keras.Model) -> bool:
+        """Whether it was made of this model with the masks that it has now.
+
+        Args:
+            model: masked or not.
+        """
+        # The block was traced with the masks of that time.
+        return model is self.model and (
+            [*map(id, self._masks)] == [*map(id, _masks_of(model))]
+        )
 
     def start(self, seed: int, games: Any) -> None:
         """Starts a training: a new optimizer, and draws by the seed.
@@ -174,3 +182,11 @@ class Learner:
         ]
         self._optimizer.apply(gradients, self._weights)
         return loss
+
+
+def _masks_of(model: keras.Model) -> list[Any]:
+    """The mask of each trainable variable, or None."""
+    by_weight = {
+        id(raw): mask for raw, mask in masked_kernels(model).values()
+    }
+    return [by_weight.get(id(w)) for w in model.trainable_variables]
