@@ -47,6 +47,41 @@ def test_by_hand_whatever_the_activation(activation):
     assert model.layers[1].activation is keras.activations.get(activation)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        layers.ReLU(), layers.PReLU(), layers.Softmax(),
+        layers.Activation("tanh"), keras.activations.relu,
+        keras.ops.softmax,
+    ],
+)
+def test_functions_after_a_layer_score_as_those_inside_of_it(function):
+    x = keras.Input((2,))
+    y = layers.Dense(2, use_bias=False, name="one")(x)
+    norm = layers.BatchNormalization(epsilon=0.0)
+    # Units of less than 0, as after training: 4 - 6 and 6 - 6.
+    y = function(norm(y))
+    y = layers.Dense(2, use_bias=False, name="two")(y)
+    model = keras.Model(x, function(y))
+    norm.moving_mean.assign([-6.0, 6])
+    model.get_layer("one").kernel.assign([[1.0, -2], [-3, 4]])
+    model.get_layer("two").kernel.assign([[-5.0, 0], [6, 0]])
+    before = [sorted(vars(one)) for one in model.operations]
+    assert_scores(scores(model, "synflow"), ONE, [[10, 0], [0, 0]])
+    assert [sorted(vars(one)) for one in model.operations] == before
+
+
+def test_attention_goes_on_weighing_by_its_softmax():
+    x = keras.Input((3, 2))
+    # Without dropout it may be a single operation.
+    attention = layers.MultiHeadAttention(1, 2, dropout=0.5)
+    model = keras.Model(x, layers.ReLU()(attention(x, x)))
+    found = scores(model, "synflow")
+    # Of equal positions: which of them is looked at does not matter.
+    assert not found[attention.query_dense.kernel.path].any()
+    assert found[attention.value_dense.kernel.path].all()
+
+
 def test_biases_are_weights_that_are_not_scored():
     model = make_model(use_bias=True)
     model.layers[1].bias.assign([-1.0, 0])

@@ -15,6 +15,15 @@ from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import register
 from tf_lottery.pruners.gradients import compiled
 
+_L = keras.layers
+# Activation functions that are layers, or operations of a functional model.
+_FUNCTIONS = (_L.ReLU, _L.LeakyReLU, _L.PReLU, _L.ELU, _L.Softmax)
+_OPERATIONS = (
+    "Relu", "ReLU", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu",
+    "Silu", "Mish", "Softplus", "Softsign", "Sigmoid", "HardSigmoid",
+    "HardSilu", "LogSigmoid", "Tanh", "HardTanh", "Softmax", "LogSoftmax",
+)
+
 
 @register("synflow")
 class SynFlow(Pruner):
@@ -25,7 +34,9 @@ class SynFlow(Pruner):
     weights: kernels, biases, and BatchNormalization's scales, offsets and
     moving statistics. It is called as in inference: statistics of a batch of
     one would normalise the ones away. Activation functions are left out, as R
-    has none; under positive weights ReLU and its kin do nothing.
+    has none: those given to a layer, layers of their own such as ReLU and
+    Softmax, and operations of a functional model. What the code of a layer
+    or of a subclassed model applies stays, as does an attention's softmax.
 
     Between layers that are positively homogeneous and have no biases scores
     are conserved: what enters a hidden unit leaves it, and all layers have
@@ -141,19 +152,42 @@ def _positive(model: keras.Model, dtype: str) -> Iterator[None]:
         "_dtype_policy": keras.DTypePolicy(dtype),
         "activation": keras.activations.linear,
     }
-    before = [
-        {name: vars(layer)[name] for name in now if _is_used(layer, name)}
+    changes = [
+        (layer, {name: now[name] for name in now if _is_used(layer, name)})
         for layer in layers
+    ]
+    changes += [(one, {"call": _same}) for one in _functions(layers)]
+    before = [
+        {name: vars(one)[name] for name in values if name in vars(one)}
+        for one, values in changes
     ]
     # Past `Layer.__setattr__`, which tracks what it is given, and past the
     # property of layers that show another's activation.
     try:
-        for layer, values in zip(layers, before):
-            vars(layer).update({name: now[name] for name in values})
+        for one, values in changes:
+            vars(one).update(values)
         yield
     finally:
-        for layer, values in zip(layers, before):
-            vars(layer).update(values)
+        for (one, values), old in zip(changes, before):
+            vars(one).update(old)
+            for name in values.keys() - old.keys():
+                del vars(one)[name]
+
+
+def _functions(layers):
+    # It weighs what is added up, rather than bending what a unit gives.
+    attention = {id(getattr(layer, "_softmax", None)) for layer in layers}
+    for layer in layers:
+        if isinstance(layer, _FUNCTIONS) and id(layer) not in attention:
+            yield layer
+        for one in getattr(layer, "operations", ()):
+            own = not isinstance(one, keras.layers.Layer)
+            if own and type(one).__name__ in _OPERATIONS:
+                yield one
+
+
+def _same(inputs, *args, **kwargs):
+    return inputs
 
 
 def _is_used(layer, name):
