@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from tf_lottery.export import export
+from tf_lottery.layers import is_masked
+from tf_lottery.layers import mask_model
+from tf_lottery.layers import strip_masks
 
 X = np.random.default_rng(0).normal(size=(50, 20)).astype("float32")
 
@@ -45,6 +48,43 @@ def test_bad_arguments_write_nothing(tmp_path, arguments, name):
     text = str(caught.value)
     assert len(text) < 400 and "\n" not in text
     assert not (tmp_path / "x").exists()
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def call(self, x):
+        return self.inner(x)
+
+
+class Own(keras.Model):
+    def __init__(self):
+        x = keras.Input((20,))
+        super().__init__(x, keras.layers.Dense(5)(x))
+
+    def more(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (Subclassed, "^`model` must be functional, or Sequential"),
+        (Own, "^`source` must be a model without masks.*defines more"),
+    ],
+)
+def test_masks_that_cannot_be_left_out_stay(tmp_path, make, message):
+    model = make()
+    model(X)
+    mask_model(model, in_place=True)
+    with pytest.raises(ValueError, match=message):
+        export(model, tmp_path / "x", ["saved_model"])
+    assert is_masked(model) and not (tmp_path / "x").exists()
+    if make is Own:
+        strip_masks(model, in_place=True)
+        assert export(model, tmp_path, ["saved_model"]).entries
 
 
 def test_numbers_that_may_be_given_are_not_guessed(tmp_path):

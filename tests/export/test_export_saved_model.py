@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tf_lottery import Mask, Ticket, get_mask, mask_model, set_mask
-from tf_lottery import strip_masks
+from tf_lottery import prune, strip_masks
 from tf_lottery.export import export_saved_model
 from tf_lottery.layers import get_state, set_state
 
@@ -57,6 +57,25 @@ def test_serves_the_trained_network(tmp_path, kind):
     # XLA and oneDNN may fuse operations in another way.
     np.testing.assert_allclose(served(path), model(X), rtol=1e-4, atol=1e-4)
     assert os.listdir(tmp_path) == ["saved_model"]
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.out = keras.layers.Flatten(), keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.out(self.flat(x))
+
+
+def test_a_model_that_cannot_be_copied_keeps_its_masks(tmp_path):
+    model = Own()
+    model(X)
+    mask = prune(model, 0.5)
+    export_saved_model(model, tmp_path / "saved_model")
+    assert get_mask(model) == mask
+    y = served(tmp_path / "saved_model")
+    np.testing.assert_allclose(y, model(X), rtol=1e-4, atol=1e-4)
 
 
 def test_tensorflow_alone_loads_it(tmp_path, python):

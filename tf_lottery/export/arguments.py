@@ -17,6 +17,7 @@ from tf_lottery.export.verify import outputs_of
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import strip_masks
+from tf_lottery.layers import why_not_copied
 from tf_lottery.paths import is_remote
 from tf_lottery.tickets import Ticket
 
@@ -44,7 +45,8 @@ def check_arguments(
 
     Raises:
         TypeError: `source` is neither a ticket nor a model.
-        ValueError: another argument is none of these.
+        ValueError: another argument is none of these; or the model is neither
+            functional nor Sequential, or has masks and cannot be copied.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,))])
@@ -84,6 +86,16 @@ def check_arguments(
             "`output_dir` must be a folder on this machine. Received: "
             f"output_dir={os.fspath(output_dir)!r}. Copy the files from there."
         )
+    if isinstance(source, keras.Model):
+        input_of(source)
+        # It would have to lose its own masks.
+        reason = is_masked(source) and why_not_copied(source)
+        if reason:
+            raise ValueError(
+                "`source` must be a model without masks, or one that can be "
+                f"copied. Received: {reason}. Take its masks off first: "
+                "strip_masks(source, in_place=True)."
+            )
     return [name for name in FORMATS if name in formats]
 
 

@@ -93,7 +93,8 @@ def export(
     Raises:
         TypeError: `source` is neither a ticket nor a model.
         ValueError: another argument is none of these, no samples for a model
-            that needs them, or a model that cannot be saved or converted.
+            that needs them, or a model that cannot be saved, converted, or
+            copied without its masks.
         RuntimeError: a file does not agree with the model; it is not written,
             and those before it stay.
         OSError: the folder cannot be written.

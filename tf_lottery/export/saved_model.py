@@ -19,6 +19,7 @@ import tensorflow as tf
 from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import strip_masks
+from tf_lottery.layers import why_not_copied
 from tf_lottery.paths import is_remote
 from tf_lottery.paths import remove_tree
 from tf_lottery.paths import write_object
@@ -46,15 +47,19 @@ def export_saved_model(
             model, masked or not.
         path: folder, replaced where it exists. Its default signature takes
             the model's inputs (images as floats, scaled as in training) and
-            gives its outputs (logits).
+            gives its outputs (logits). Masks are not in it, but for those of
+            a model that cannot be copied, such as a subclassed one, which
+            keeps them.
 
     Raises:
         OSError: the folder cannot be written.
     """
     if isinstance(source, Ticket):
         model = source.build_model(masked=False, weights="trained")
+    elif is_masked(source) and not why_not_copied(source):
+        model = strip_masks(source)
     else:
-        model = strip_masks(source) if is_masked(source) else source
+        model = source
     if is_remote(path):
         _upload(model, os.fspath(path))
     else:
