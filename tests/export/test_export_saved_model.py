@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_lottery import Mask, Ticket, get_mask, mask_model, set_mask
 from tf_lottery import prune, strip_masks
 from tf_lottery.export import export_saved_model
+from tf_lottery.export import saved_model
 from tf_lottery.layers import get_state, set_state
 
 X = np.random.default_rng(0).normal(size=(5, 8, 8, 1)).astype("float32")
@@ -114,8 +115,9 @@ def test_an_older_one_is_replaced(tmp_path):
     np.testing.assert_allclose(served(path), model(X), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("remote", [False, True])
 @pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()])
-def test_a_failure_leaves_the_older_one(tmp_path, monkeypatch, error):
+def test_a_failure_leaves_the_older_one(tmp_path, monkeypatch, error, remote):
     path = tmp_path / "saved_model"
     path.mkdir()
     (path / "old").write_text("x")
@@ -125,6 +127,8 @@ def test_a_failure_leaves_the_older_one(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(keras.Model, "export", fail)
+    # Of a path it makes what is done for an address.
+    monkeypatch.setattr(saved_model, "is_remote", lambda path: remote)
     with pytest.raises(type(error)):
         export_saved_model(make_network(), path)
     assert os.listdir(tmp_path) == ["saved_model"]

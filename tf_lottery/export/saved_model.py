@@ -177,10 +177,10 @@ def _remove(path: str) -> None:
 
 
 def _upload(model: keras.Model, address: str) -> None:
-    remove_tree(address)
     with tempfile.TemporaryDirectory() as folder:
         with file_errors(folder):
             model.export(folder, verbose=False)
+        remove_tree(address)
         files = [f for f in pathlib.Path(folder).rglob("*") if f.is_file()]
         for file in sorted(files, key=lambda f: f.name == "saved_model.pb"):
             name = file.relative_to(folder).as_posix()
