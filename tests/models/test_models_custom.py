@@ -61,6 +61,14 @@ def nothing():
     return None
 
 
+def ends(*last):
+    model = fixed()
+    y = model.outputs[0]
+    for function in last:
+        y = function(y)
+    return keras.Model(model.inputs, y)
+
+
 def softmax():
     model = fixed()
     model.add(keras.layers.Softmax())
@@ -71,6 +79,47 @@ def activated():
     model = fixed()
     model.layers[-1].activation = keras.activations.softmax
     return model
+
+
+def by_layer():
+    return ends(keras.layers.Dense(10, keras.layers.Softmax()))
+
+
+def sigmoid():
+    return ends(keras.activations.sigmoid)
+
+
+def operation():
+    return ends(keras.ops.softmax)
+
+
+def function():
+    return ends(keras.activations.softmax)
+
+
+def cast():
+    return ends(keras.layers.Softmax(), keras.layers.Activation("linear"))
+
+
+def moved():
+    return ends(
+        keras.ops.softmax,
+        keras.layers.Reshape((10, 1)),
+        keras.layers.Flatten(),
+    )
+
+
+def nested():
+    return ends(softmax_of(), keras.layers.Dropout(0.5))
+
+
+def softmax_of():
+    x = keras.Input((10,))
+    return keras.Model(x, keras.ops.softmax(x))
+
+
+def logits():
+    return ends(keras.layers.Softmax(), keras.layers.Dense(10), keras.ops.relu)
 
 
 def recurrent():
@@ -213,8 +262,13 @@ def test_names_that_cannot_be_found(name, kind, pattern):
         ("nothing", TypeError, "returns a NoneType"),
         ("unbuilt", ValueError, "must return a built model"),
         ("subclassed", ValueError, "'net.*' of class Net is a subclassed"),
-        ("softmax", ValueError, "last layer 'softmax' is a softmax"),
-        ("activated", ValueError, "last layer 'dense_1' is a softmax"),
+        *(
+            (name, ValueError, "must give logits.*in a softmax or a sigmoid")
+            for name in (
+                "softmax", "activated", "by_layer", "sigmoid", "operation",
+                "function", "cast", "moved", "nested",
+            )
+        ),
     ],
 )
 def test_models_that_cannot_be_used(function, kind, pattern):
@@ -223,6 +277,10 @@ def test_models_that_cannot_be_used(function, kind, pattern):
     received = f"Received: model='lottery_user.nets:{function}'"
     assert received in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_softmax_before_the_last_kernel_is_none_of_the_output():
+    assert build("logits").output_shape == (None, 10)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def build(
         TypeError: the function takes other arguments, or returns no
             `keras.Model`.
         ValueError: the model is not built, was returned before, does not fit
-            the data, or ends in a softmax.
+            the data, or ends in a softmax or a sigmoid.
 
     Example:
         >>> build("my_models:small", (8, 8, 1), 10)  # doctest: +SKIP
@@ -209,11 +209,10 @@ def _check_fit(
             "let it take (input_shape, num_classes)."
         )
     if gives_probabilities(model):
-        last = model.layers[-1]
         raise ValueError(
             "`model` must give logits. Received: "
-            f"model={name!r}, whose last layer {last.name!r} is a softmax. "
-            "Remove it: the loss applies it."
+            f"model={name!r}, which ends in a softmax or a sigmoid. Remove "
+            "it: the loss applies a softmax."
         )
     if not model.trainable_variables:
         raise ValueError(

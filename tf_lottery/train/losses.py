@@ -17,7 +17,7 @@ def example_loss(model: keras.Model) -> Callable:
     place, its loss is the mean over these.
 
     Args:
-        model: gives logits, or probabilities as its last layer says.
+        model: gives logits, or probabilities as its end says.
 
     Returns:
         `(labels, outputs) -> losses` of `(batch, ...)`, `(batch, ...,
