@@ -50,3 +50,30 @@ def test_refuses_the_rest_by_name(given):
         match_paths(WANTED, given, "state")
     for path in given.keys() ^ WANTED.keys():
         assert path in str(error.value)
+
+
+def twelve(first, prefix=""):
+    names = [f"{prefix}dense_{n}/kernel" for n in range(first, first + 12)]
+    return {name.replace("dense_0", "dense"): (4, 4) for name in names}
+
+
+@pytest.mark.parametrize("prefix", ["", "net/"])
+def test_refuses_numbers_in_another_order(prefix):
+    wanted, given = twelve(8, prefix), twelve(0)
+    found = match_paths(wanted, given, "mask")
+    assert found == dict(zip(wanted, given))
+    for one, other in [(wanted, sorted(given)), (sorted(wanted), given)]:
+        with pytest.raises(ValueError, match="in another order: .*dense_"):
+            match_paths(
+                dict.fromkeys(one, (4, 4)), dict.fromkeys(other, (4, 4)),
+                "mask",
+            )
+
+
+def test_numbers_of_outer_models_count_first():
+    wanted = dict.fromkeys(["a_1/dense_5/kernel", "a_2/dense_4/kernel"], (2,))
+    given = dict.fromkeys(["a/dense_3/kernel", "a_9/dense_1/kernel"], (2,))
+    found = match_paths(wanted, given, "b")
+    assert found == dict(zip(wanted, given))
+    with pytest.raises(ValueError, match="another order: a_9/dense_1"):
+        match_paths(wanted, dict(reversed(given.items())), "b")

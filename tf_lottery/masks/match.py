@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?(?:#(\d+))?", re.DOTALL)
 
 
 def match_paths(
@@ -15,7 +17,9 @@ def match_paths(
 
     By path; and where the same model was rebuilt and Keras numbered or
     prefixed its names anew (`dense_3/kernel`, `sequential/dense/kernel`), in
-    order, provided that every name and shape agrees but for that.
+    order, provided that every name and shape agrees but for that, and that
+    the numbers of one name are in the same order: sorted as texts, dense_10
+    would come before dense_2.
 
     Args:
         wanted: `{path: shape}` of the model.
@@ -26,17 +30,21 @@ def match_paths(
         `{path of the model: path given}`.
 
     Raises:
-        ValueError: naming what is missing, unknown, or of another shape.
+        ValueError: naming what is missing, unknown, of another shape, or in
+            another order.
     """
     wanted = {k: tuple(v) for k, v in wanted.items()}
     given = {k: tuple(v) for k, v in given.items()}
     if wanted == given:
         return {k: k for k in wanted}
+    misplaced: list[str] = []
     if list(wanted.values()) == list(given.values()) and all(
         _same_but_renamed(a, b) for a, b in zip(wanted, given)
     ):
-        return dict(zip(wanted, given))
-    found = {
+        misplaced = _misplaced(wanted, given)
+        if not misplaced:
+            return dict(zip(wanted, given))
+    found = {"in another order": misplaced} if misplaced else {
         "missing": [k for k in wanted if k not in given],
         "unknown": [k for k in given if k not in wanted],
         "other shape": [
@@ -54,14 +62,35 @@ def match_paths(
     raise ValueError(
         f"`{name}` must have one array per variable, of its shape. Received: "
         f"{text or 'the same paths in another order'}. Use one that belongs "
-        "to this very architecture."
+        "to this very architecture, in the order of its layers."
     )
 
 
 def _same_but_renamed(one: str, other: str) -> bool:
-    a, b = (
-        re.sub(r"(_\d+)?(#\d+)?(?=/|$)", "", path).split("/")
-        for path in (one, other)
-    )
+    (a, _), (b, _) = _names_and_numbers(one), _names_and_numbers(other)
     short = min(len(a), len(b))
     return short > 1 and a[-short:] == b[-short:]
+
+
+def _misplaced(wanted: Iterable[str], given: Iterable[str]) -> list[str]:
+    """Those given whose number has another rank than that of the wanted."""
+    found = []
+    alike: dict[tuple, list] = {}
+    for one, other in zip(wanted, given):
+        (a, numbers), (b, others) = map(_names_and_numbers, (one, other))
+        alike.setdefault((a, b), []).append((numbers, others, other))
+    for rows in alike.values():
+        by_wanted = sorted(rows, key=lambda row: row[0])
+        by_given = sorted(rows, key=lambda row: row[1])
+        found += [a[2] for a, b in zip(by_wanted, by_given) if a != b]
+    return found
+
+
+def _names_and_numbers(path: str) -> tuple[tuple[str, ...], list]:
+    """The names in a path without numbers, and `(n, m)` of `name_n#m`."""
+    names, numbers = [], []
+    for part in path.split("/"):
+        name, *digits = _NUMBERED.fullmatch(part).groups()
+        names.append(name)
+        numbers.append([int(text or 0) for text in digits])
+    return tuple(names), numbers
