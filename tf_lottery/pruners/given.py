@@ -102,16 +102,22 @@ def count_examples(context: PruningContext) -> int:
     if not first:
         raise ValueError(
             "`x` must be arrays of at least one example. Received: "
-            f"x={type(context.x).__name__} of lengths {counts['x']}. Pass "
-            "NumPy arrays with the examples first."
+            f"x={type(context.x).__name__} of lengths {_text(counts['x'])}."
+            " Pass NumPy arrays with the examples first."
         )
     if {*counts["x"], *counts["y"]} != {first}:
         raise ValueError(
             "`y` must have one target per example of x. Received: lengths "
-            f"{counts['y']} for x of lengths {counts['x']}. Pass the targets "
-            "of these very inputs."
+            f"{_text(counts['y'])} for x of lengths {_text(counts['x'])}. "
+            "Pass the targets of these very inputs."
         )
     return first
+
+
+def _text(lengths: list[int]) -> str:
+    # Rows as lists are as many numbers.
+    more = f" and {len(lengths) - 8} more" if len(lengths) > 8 else ""
+    return f"{lengths[:8]}{more}"
 
 
 def initial_kernels(context: PruningContext) -> dict[str, np.ndarray]:
