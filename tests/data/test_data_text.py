@@ -214,6 +214,14 @@ def test_what_no_text_is_made_of_is_refused(text_file, tmp_path, monkeypatch):
     refused("must fit into 8 GiB as tokens", text_settings=settings)
 
 
+@pytest.mark.parametrize(
+    "name", ["grammar:a", "grammar:0-4", "text_file:b", "text_full:a"]
+)
+def test_parts_of_a_text_are_refused(name, folder):
+    refused(f"the whole of a text. Received: dataset='{name}'", name,
+            data_dir=folder)
+
+
 def test_too_large_a_text_of_tfds_is_refused_before_reading(
     folder, monkeypatch
 ):

@@ -52,10 +52,10 @@ def describe(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: `name` is unknown, or has neither classified images nor
-            text, `data_dir` does not exist, `validation_size` does not fit,
-            a text cannot be read or options of text were given for images, or
-            the arrays would exceed 8 GiB.
+        ValueError: `name` is unknown, is a part of a text, or has neither
+            classified images nor text, `data_dir` does not exist,
+            `validation_size` does not fit, a text cannot be read or options
+            of text were given for images, or the arrays would exceed 8 GiB.
         RuntimeError: the set is not prepared and cannot be downloaded.
 
     Example:
@@ -170,10 +170,16 @@ def _is_text(
             f"dataset={name!r}, text_file={settings.text_file!r}. It is of "
             "dataset=text_file alone."
         )
-    if name in text.TEXTS:
-        return True
-    whole, _ = split_name(name)
-    if whole == name and name != "digits" and tfds_text.is_text(name, data_dir):
+    whole, part = split_name(name)
+    if whole in text.TEXTS or (
+        whole != "digits" and tfds_text.is_text(whole, data_dir)
+    ):
+        if part is not None:
+            raise ValueError(
+                "`dataset` must be the whole of a text. Received: "
+                f"dataset={name!r}. Halves and classes are of images: use "
+                f"{whole!r}."
+            )
         return True
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
