@@ -79,6 +79,25 @@ def test_kernels_of_one_name_inside_a_layer_are_excluded_together():
     assert get_mask(mask_model(model, exclude="twins/*")).size == 8
 
 
+def test_a_registered_kernel_of_one_axis_can_be_excluded():
+    @keras.saving.register_keras_serializable("tests")
+    class Scale(layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=input_shape[1:], name="w")
+
+        def call(self, x):
+            return x * self.w
+
+    register_layer(Scale, kernels="w")
+    x = keras.Input((4,))
+    y = Scale(name="scale")(x)
+    model = keras.Model(x, layers.Dense(2, name="out")(y))
+    assert list(get_mask(mask_model(model))) == ["scale/w", "out/kernel"]
+    for pattern in ("scale", "scale/w"):
+        found = mask_model(model, exclude=pattern)
+        assert list(get_mask(found)) == ["out/kernel"]
+
+
 def test_a_whole_path_comes_before_the_end_of_another():
     inner = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(3, name="out")], name="block"

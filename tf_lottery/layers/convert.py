@@ -140,10 +140,17 @@ def _excluded(model, exclude):
         for layer in (model, *walk(model))
         for v in layer._trainable_variables
     }
+    # A registered kernel may have one axis.
+    registered = {
+        id(_raw(layer, name))
+        for layer in walk(model)
+        if issubclass(MASKED_LAYERS.get(type(layer), Masked), MaskedKernel)
+        for name in MASKED_LAYERS[type(layer)].kernels_of(layer)
+    }
     kernels = {
         path: id(v)
         for path, v in named_variables(model).items()
-        if v.ndim > 1 and id(v) in trained
+        if id(v) in registered or (v.ndim > 1 and id(v) in trained)
     }
     chosen = set()
     for pattern in patterns:
