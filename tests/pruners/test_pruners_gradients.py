@@ -235,6 +235,22 @@ def test_nothing_is_remembered_of_another_loss_or_model(monkeypatch):
     assert context.gradients()["one/kernel"][1] == 0
 
 
+def test_gradients_of_one_kind_are_not_taken_for_another():
+    model = network(layers.BatchNormalization())
+    alone = PruningContext(model, **classes())
+    together = dataclasses.replace(alone, cache={})
+    before: list = []
+    for how in ({}, {"training": False}, {"temperature": 3.0}):
+        one, other = (
+            gradients.average(context, gradients.kernel_gradients, **how)
+            for context in (alone, together)
+        )
+        assert_close(one, other)
+        first = next(iter(one.values()))
+        assert not any(np.allclose(first, kernel) for kernel in before)
+        before.append(first)
+
+
 def test_mixed_precision():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
