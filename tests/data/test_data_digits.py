@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_lottery.data import describe
 from tf_lottery.data import load
+from tf_lottery.data import per_class
 from tf_lottery.metric import ACCURACY
 
 DIGITS_TEST_COUNTS = [32, 39, 25, 48, 36, 45, 38, 31, 28, 38]
@@ -94,3 +95,15 @@ def test_describe_of_digits_needs_neither_tensorflow_nor_sklearn():
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_any_first_part_of_a_draw_per_class_is_balanced():
+    test = load("digits").test
+    x, y = per_class(test, 3, seed=0)
+    assert y.tolist() == 3 * [*range(10)]
+    # Of class 2 there are 25.
+    _, labels = per_class(test, 26, seed=0)
+    assert labels[250:].tolist() == [0, 1, *range(3, 10)]
+    pairs = {(image.tobytes(), label) for image, label in zip(test.x, test.y)}
+    assert len({row.tobytes() for row in x}) == 30
+    assert all((image.tobytes(), label) in pairs for image, label in zip(x, y))
