@@ -15,7 +15,8 @@ Models: lenet_300_100 (batches of 60, Adam), conv_4 (60, Adam), resnet_20
     jax             a lax.scan (of convolutions: compiled single steps)
     tensorflow_loop the same arithmetic by hand in one TensorFlow loop
 
-Who is not installed is skipped with a word; the `bench` extra brings them.
+Who is not installed is skipped with a word: the `bench` extra brings TF-MOT and
+tf_keras, `pip install torch jax` the others.
 """
 
 import argparse
