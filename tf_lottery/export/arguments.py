@@ -49,7 +49,8 @@ def check_arguments(
             functional nor Sequential, or has masks and cannot be copied.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((2,))])
+        >>> layers = [keras.Input((2,)), keras.layers.ReLU()]
+        >>> model = keras.Sequential(layers)
         >>> check_arguments(model, "x", ["tflite", "keras"], "int8", 1, 0)
         ['keras', 'tflite']
     """
