@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?(?:#(\d+))?", re.DOTALL)
+_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?(?:#(\d+))?\Z", re.DOTALL)
 
 
 def match_paths(
@@ -90,7 +90,7 @@ def _names_and_numbers(path: str) -> tuple[tuple[str, ...], list]:
     """The names in a path without numbers, and `(n, m)` of `name_n#m`."""
     names, numbers = [], []
     for part in path.split("/"):
-        name, *digits = _NUMBERED.fullmatch(part).groups()
+        name, *digits = _NUMBERED.findall(part)[0]
         names.append(name)
         numbers.append([int(text or 0) for text in digits])
     return tuple(names), numbers
