@@ -196,18 +196,55 @@ def test_state_set_between_levels_does_no_harm(make_model, fake_train):
         set_state(model, {path: value * 0 for path, value in state.items()})
 
 
-@pytest.mark.parametrize("method", ["early_bird", "gradual"])
-def test_a_train_that_does_not_change_the_mask_is_found(make_model, method):
-    def train(model, *, level, seed, start_step, change=None):
-        return {}
+@pytest.mark.parametrize(
+    ("method", "calls", "missed"),
+    [
+        ("early_bird", 0, 30), ("early_bird", 2, 30), ("gradual", 0, 0),
+        ("gradual", 3, 30), ("set", 0, 10), ("rigl", 1, 20),
+    ],
+)
+def test_a_train_that_does_not_make_all_changes_is_found(
+    make_model, method, calls, missed
+):
+    def train(model, *, change=None, **how):
+        for step in (0, 10, 20, 30) if change else ():
+            if change.next(step) == step and step in made:
+                change(model, None, step)
 
+    due = (0, 10, 20, 30) if method == "gradual" else (10, 20, 30)
+    made = due[:calls]
     search = find_at_sparsities(
-        make_model(), train, sparsities=SPARSITIES, method=method, every=1,
-        end_step=9,
+        make_model(), train, sparsities=SPARSITIES, method=method, every=10,
+        end_step=30, x=X, y=Y, loss=loss,
     )
     assert next(search).level == 0
-    with pytest.raises(RuntimeError, match="^`train` must call `change`"):
+    with pytest.raises(
+        RuntimeError,
+        match=f"^`train` must call `change` .* no call at step {missed}. ",
+    ):
         next(search)
+
+
+@pytest.mark.parametrize("method", ["gradual", "set"])
+def test_a_change_goes_on_from_its_state(make_model, method):
+    """A training that was cut off after the last change makes none again."""
+    states = []
+
+    def train(model, *, change=None, **how):
+        if change and states:
+            change.restore(states[0], model)
+        elif change:
+            for step in (0, 2, 4):
+                if change.next(step) == step:
+                    change(model, None, step)
+            states.append(change.state())
+
+    for _ in range(2):
+        tickets = list(find_at_sparsities(
+            make_model(), train, sparsities=[0.5], method=method, every=2,
+            end_step=4 if method == "gradual" else 6,
+        ))
+        assert [ticket.level for ticket in tickets] == [0, 1]
 
 
 def test_what_is_not_for_a_method(make_model, fake_train):

@@ -52,21 +52,33 @@ def prune_to(
         set_mask(model, mask, optimizer)
 
 
-class _Stateless:
+class _Stepped:
     """A change whose steps depend on the model and the step alone."""
 
+    # The last step at which it was called.
+    last = -1
+
+    def next(self, step: int) -> int | None:
+        """Returns the first step from this one on at which it is due."""
+        raise NotImplementedError
+
+    def missed(self) -> int | None:
+        """Returns the step after the last call at which it was due, if any."""
+        return self.next(self.last + 1)
+
     def state(self) -> dict[str, np.ndarray]:
-        """Returns what a snapshot must hold: nothing."""
-        return {}
+        """Returns what a snapshot must hold."""
+        return {"last": np.array(self.last)}
 
     def restore(
         self, state: Mapping[str, np.ndarray], model: keras.Model
     ) -> None:
         """Goes on from what `state` returned."""
+        self.last = int(state["last"])
 
 
-@dataclasses.dataclass(frozen=True)
-class Gradual(_Stateless):
+@dataclasses.dataclass
+class Gradual(_Stepped):
     """Prunes along a schedule while a network trains.
 
     Args:
@@ -105,6 +117,7 @@ class Gradual(_Stateless):
             optimizer: what trains it; its slots are cleared where it prunes.
             step: at which it is due.
         """
+        self.last = step
         prune_to(
             model,
             float(np.asarray(self.schedule(step)[1])),
@@ -117,8 +130,8 @@ class Gradual(_Stateless):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Rewiring(_Stateless):
+@dataclasses.dataclass
+class Rewiring(_Stepped):
     """Drops and grows weights while a network trains.
 
     At the steps `every`, `2 * every`, ... before `end_step` T the fraction
@@ -164,6 +177,7 @@ class Rewiring(_Stateless):
                 nothing.
             step: at which it is due.
         """
+        self.last = step
         seed = seeds.derive(self.seed, "rewire", step)
         given = dict(self.given)
         if "x" in given and given["x"] is not None:

@@ -121,6 +121,10 @@ class EarlyBird:
         due = max(1, -(-step // self._every)) * self._every
         return min(due, self._end_step)
 
+    def missed(self) -> int | None:
+        """Returns the last step at which it is due, unless it has pruned."""
+        return self._end_step if self.emerged is None else None
+
     def __call__(
         self, model: keras.Model, optimizer: Any, step: int
     ) -> None:

@@ -140,7 +140,8 @@ def find_at_sparsities(
     Raises:
         ValueError: an unknown name, a sparsity that empties a kernel, or a
             model that the criterion or the structure is not for.
-        RuntimeError: `train` did not call `change`.
+        RuntimeError: `train` did not call `change` at the last of the steps
+            that it names.
 
     Reference:
         Frankle and Carbin, 2019, arXiv:1803.03635, section 2 (one-shot); Lee
@@ -266,10 +267,11 @@ def find_at_sparsities(
             model, level=level, seed=level_seed(seed, level),
             start_step=start, **arguments,
         )
-        if "change" in arguments and get_mask(model).sparsity == 0:
+        missed = arguments["change"].missed() if arguments else None
+        if missed is not None:
             raise RuntimeError(
                 "`train` must call `change` at the steps that it names. "
-                "Received: a network that is dense still. Train for more than "
+                f"Received: no call at step {missed}. Train for more than "
                 f"end_step={end_step} steps, and call it."
             )
         if method == "early_bird":
