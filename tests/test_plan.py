@@ -109,6 +109,12 @@ def test_counts_are_exact():
             r"rewind=1ep\.",
         ),
         (
+            # Three quarters of it, in whole hundreds, are the first hundred.
+            {"method": "set", "target_sparsity": "0.5", "train_steps": 266},
+            r"`prune_end` must leave a change of the mask .* Received: .*"
+            r"prune_end=100, prune_every=100,",
+        ),
+        (
             {"shapes": {"dense_1/kernel": (5, 1)}, "prune_rate": 0.9},
             r"dense_1/kernel",
         ),
@@ -117,6 +123,14 @@ def test_counts_are_exact():
 def test_what_cannot_be_trained_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         make_plan(**changes)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("set", 267), ("gradual", 134)])
+def test_a_change_inside_the_training_is_enough(method, steps):
+    plan = make_plan(
+        method=method, target_sparsity="0.5", train_steps=steps
+    )
+    assert plan.change_steps[1] == (200 if method == "set" else 100)
 
 
 def test_text_tells_counts_steps_disk_and_reuse():

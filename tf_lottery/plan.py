@@ -61,7 +61,9 @@ class Plan:
                 " to an earlier step."
             )
         begin, end, every = self.change_steps
-        if self._method.inside and not begin < end < self.train_steps:
+        # At its end a rewiring moves nothing.
+        first = begin + every * self._method.rewires
+        if self._method.inside and not first < end < self.train_steps:
             raise ValueError(
                 "`prune_end` must leave a change of the mask after "
                 f"prune_begin and before the {self.train_steps} steps of "

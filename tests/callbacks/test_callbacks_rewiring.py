@@ -57,6 +57,7 @@ def test_what_is_refused(make, fit, data):
     for options, name in (
         (dict(method="x"), "method"),
         (dict(every=0), "every"),
+        (dict(every=12), "every"),
         (dict(end_step=1.5), "end_step"),
         (dict(fraction=0), "fraction"),
         (dict(x=None), "x"),

@@ -251,7 +251,7 @@ def test_what_is_not_for_a_method(make_model, fake_train):
     for how, name in (
         (dict(method="set", structure="1x2"), "structure"),
         (dict(method="gradual", every=0, end_step=5), "every"),
-        (dict(method="rigl", every=6, end_step=5, x=X, y=Y), "every"),
+        (dict(method="rigl", every=6, end_step=6, x=X, y=Y), "every"),
         (dict(method="one_shot", structure="channel"), "exclude"),
         (dict(method="one_shot", criterion="bn_scale"), "criterion"),
     ):

@@ -77,6 +77,12 @@ class DynamicSparseTraining(keras.callbacks.Callback):
                     f"`{name}` must be a positive number of updates. "
                     f"Received: {name}={value!r}. 100 is usual for every."
                 )
+        if every >= end_step:
+            raise ValueError(
+                "`every` must be below end_step, at which nothing moves. "
+                f"Received: every={every}, end_step={end_step}. Rewire more "
+                "often, or for longer."
+            )
         if not 0 < fraction <= 1:
             raise ValueError(
                 "`fraction` must be in (0, 1]. Received: "

@@ -192,9 +192,11 @@ def find_at_sparsities(
         check_strong(
             get_mask(model), sparsities, by=by, scope=scope, collapse=collapse
         )
-    if kind.inside and not 0 < every <= end_step:
+    # At its end a rewiring moves nothing.
+    if kind.inside and not 0 < every <= end_step - kind.rewires:
+        most = "below" if kind.rewires else "at most"
         raise ValueError(
-            "`every` must be at least one step, and at most end_step. "
+            f"`every` must be at least one step, and {most} end_step. "
             f"Received: every={every}, end_step={end_step}. Three quarters of "
             "the training are usual for end_step."
         )
