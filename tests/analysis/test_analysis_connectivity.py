@@ -178,3 +178,22 @@ def test_a_line_has_two_ends():
             model, before, before[:1], {"test": (X, Y)}
         )
     assert all(map(np.array_equal, model.get_weights(), before))
+
+
+def test_labels_of_another_kind_are_refused():
+    model = net()
+    weights = model.get_weights()
+    for data, message in (
+        ({"test": (X, Y[:, None])}, r"labels of shape \(examples,\)\. Rec"),
+        ({"test": (X, Y[:-1])}, "a label for each example"),
+        ({"test": (X, Y + 1)}, "labels from 0 to 1,"),
+        ({}, "at least one split"),
+    ):
+        with pytest.raises(ValueError, match=f"^`data` must have {message}"):
+            tfl.linear_connectivity(model, weights, weights, data)
+    lists = {"test": (X.tolist(), Y.tolist())}
+    assert tfl.linear_connectivity(
+        model, weights, weights, lists, points=2
+    ) == tfl.linear_connectivity(
+        model, weights, weights, {"test": (X, Y)}, points=2
+    )

@@ -76,6 +76,13 @@ def test_labels_of_any_integer_dtype(dtype):
     check(evaluate(staged), by_hand(model, *data(7)))
 
 
+def test_labels_of_another_shape_are_not_broadcast():
+    evaluate = evaluator(classifier(), 5)
+    x, y = data(7)
+    with pytest.raises(ValueError, match="Shape must be"):
+        evaluate(evaluate.stage(x, y[:, None]))
+
+
 def test_staged_data_sees_the_weights_of_the_moment():
     model = classifier()
     evaluate = evaluator(model, 4)

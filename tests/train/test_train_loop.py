@@ -269,6 +269,33 @@ def test_all_three_splits_are_needed(make_net, make_trainer, splits):
         make_trainer(make_net(), data=data)
 
 
+def test_a_training_set_is_needed(make_net, make_trainer, splits):
+    data = {k: v for k, v in splits.items() if k != "train"}
+    with pytest.raises(ValueError, match="`splits` must .*Add train.$"):
+        make_trainer(make_net(), data=data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, y[:, None]), r"\(examples,\)\. Received: .*\(7, 1\)"),
+        (lambda x, y: (x, np.eye(3)[y]), r"\(examples,\)\. Received: .*7, 3"),
+        (lambda x, y: (x, y + 1), "from 0 to 2, .* from 1 to 3 in test"),
+        (lambda x, y: (x, y - 1), "from 0 to 2, .* from -1 to 1 in test"),
+        (lambda x, y: (x, y[:-1]), "7 examples and 6 labels in test"),
+        (lambda x, y: (x[:0], y[:0]), "0 examples and 0 labels in test"),
+    ],
+    ids=["column", "one-hot", "high", "low", "short", "empty"],
+)
+def test_labels_of_another_kind_are_refused(
+    change, message, make_net, make_trainer, splits
+):
+    x, y = splits["test"]
+    assert (y.min(), y.max()) == (0, 2)
+    with pytest.raises(ValueError, match=f"^`splits` must have .*{message}"):
+        make_trainer(make_net(), data={**splits, "test": change(x, y)})
+
+
 def test_another_model_is_refused(make_net, make_trainer):
     trainer = make_trainer(make_net())
     with pytest.raises(ValueError, match="`model` must be the model that this"):

@@ -19,6 +19,7 @@ from tf_lottery.layers import set_state
 from tf_lottery.masks import Mask
 from tf_lottery.tickets import Ticket
 from tf_lottery.train.evaluate import Evaluator
+from tf_lottery.train.evaluate import check_examples
 from tf_lottery.train.losses import example_loss
 from tf_lottery.train.normalization import estimate_statistics
 
@@ -108,7 +109,7 @@ class LineEvaluator:
 
     Raises:
         ValueError: the model has batch normalisation, and `data` no
-            `"train"`.
+            `"train"`; or labels are not classes of the model.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class LineEvaluator:
         preprocess: Callable = lambda x: tf.cast(x, tf.float32),
         batch_size: int = 1000,
     ):
+        data = check_examples("data", data, model)
         self._model = model
         self._evaluate = Evaluator(
             model,
@@ -241,7 +243,8 @@ def linear_connectivity(
 
     Raises:
         ValueError: fewer than two points, weights that the model does not
-            have, or no train split for batch normalisation.
+            have, labels that are not classes of it, or no train split for
+            batch normalisation.
 
     Example:
         >>> net = keras.Sequential([

@@ -130,7 +130,9 @@ class Evaluator:
         def one_batch(x, y, valid):
             outputs = tf.cast(model(preprocess(x), training=False), tf.float32)
             best = tf.argmax(outputs, -1, tf.int32)
-            right = tf.equal(best, tf.cast(y, tf.int32))
+            # Labels of another shape would be broadcast.
+            labels = tf.ensure_shape(tf.cast(y, tf.int32), best.shape)
+            right = tf.equal(best, labels)
             right = mean_of_example(tf.cast(right, tf.float32))
             return tf.stack(
                 [
@@ -272,6 +274,72 @@ def summarize(
         metric.early_stop: at_best.values[metric.name],
         "early_stop_censored": best is validation[-1],
     }
+
+
+def check_examples(
+    name: str,
+    splits: Mapping[str, tuple[Any, Any]],
+    model: keras.Model,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns examples and labels as arrays, if they are a classifier's.
+
+    Args:
+        name: of the argument, for the errors.
+        splits: `{split: (examples, labels)}`.
+        model: built. Of a subclassed one the shape of the outputs is not
+            known, nor looked at.
+
+    Raises:
+        ValueError: no split; one without examples, or with another number
+            of labels; or labels that are not of the outputs' shape without its
+            last axis, or no classes of that axis.
+
+    Example:
+        >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> x, y = np.ones((2, 4)), np.array([[0], [2]])
+        >>> check_examples("data", {"test": (x, y)}, net)
+        ... # doctest: +NORMALIZE_WHITESPACE
+        Traceback (most recent call last):
+        ...
+        ValueError: `data` must have labels of shape (examples,). Received:
+        labels of shape (2, 1) in test. Give class numbers, as
+        y.reshape(len(y)) of a column or y.argmax(-1) of one-hot labels.
+    """
+    if not splits:
+        raise ValueError(
+            f"`{name}` must have at least one split. Received: {name}="
+            f"{splits}. Give for example {{'test': (x, y)}}."
+        )
+    found = {}
+    shape = getattr(model, "output_shape", None)
+    for split, pair in splits.items():
+        x, y = map(np.asarray, pair)
+        if not 0 < len(x) == len(y):
+            raise ValueError(
+                f"`{name}` must have a label for each example, and one "
+                f"example at least. Received: {len(x)} examples and {len(y)} "
+                f"labels in {split}. Look at both."
+            )
+        found[split] = x, y
+        if not isinstance(shape, tuple):
+            continue
+        axes = "".join(f" {n or 'any'}," for n in shape[1:-1])
+        if y.ndim != len(shape) - 1 or any(
+            n not in (None, m) for n, m in zip(shape[1:-1], y.shape[1:])
+        ):
+            raise ValueError(
+                f"`{name}` must have labels of shape (examples,{axes[:-1]}). "
+                f"Received: labels of shape {y.shape} in {split}. Give class "
+                "numbers, as y.reshape(len(y)) of a column or y.argmax(-1) "
+                "of one-hot labels."
+            )
+        if not 0 <= y.min() <= y.max() < shape[-1]:
+            raise ValueError(
+                f"`{name}` must have labels from 0 to {shape[-1] - 1}, as the "
+                f"model has outputs. Received: labels from {y.min()} to "
+                f"{y.max()} in {split}. Count the classes from 0."
+            )
+    return found
 
 
 def check_finite(loss: float, name: str, level: int, when: str) -> None:

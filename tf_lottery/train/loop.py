@@ -78,7 +78,8 @@ class Trainer:
 
     Raises:
         ValueError: the batch does not divide over the replicas, or is larger
-            than the training set; a split is missing; `eval_every` is 0.
+            than the training set; a split is missing, or has other labels
+            than classes of the model; `eval_every` is 0.
 
     Example:
         >>> from tf_lottery import Step
@@ -114,8 +115,8 @@ class Trainer:
         self.settings = settings
         self.on_step = on_step or (lambda step, rows: None)
         self._strategy = strategy or tf.distribute.get_strategy()
+        splits = settings.check(splits, model, self._strategy)
         x, y = splits["train"]
-        settings.check(splits, len(x), self._strategy.num_replicas_in_sync)
         self._order = DataOrder(len(x), settings.batch_size)
         self.steps_per_epoch = self._order.steps_per_epoch
         self.train_steps = settings.train_steps.steps(self.steps_per_epoch)

@@ -6,8 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
 from tf_lottery.schedules import LearningRate
 from tf_lottery.step import Step
+from tf_lottery.train.evaluate import check_examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +47,22 @@ class TrainingSettings:
     data_placement: str = "auto"
 
     def check(
-        self, splits: Mapping[str, Any], size: int, replicas: int
-    ) -> None:
-        """Raises ValueError where these settings do not fit the data.
+        self,
+        splits: Mapping[str, Any],
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Returns the data as arrays, if these settings fit them.
 
         Args:
             splits: by name.
-            size: number of training examples.
-            replicas: that share a batch.
+            model: that is trained.
+            strategy: whose replicas share a batch.
+
+        Raises:
+            ValueError: a setting or the data do not fit.
         """
-        missing = {"validation", "test"} - set(splits)
+        missing = {"train", "validation", "test"} - set(splits)
         if missing:
             raise ValueError(
                 "`splits` must hold train, validation and test. Received: "
@@ -63,15 +74,18 @@ class TrainingSettings:
                 f"eval_every={self.eval_every}. Use for example "
                 "'100it'."
             )
-        batch = self.batch_size
+        found = check_examples("splits", splits, model)
+        batch, size = self.batch_size, len(found["train"][0])
         if not 0 < batch <= size:
             raise ValueError(
                 "`batch_size` must be between 1 and the number of training "
                 f"examples. Received: batch_size={batch} for {size} "
                 "examples. Choose a smaller batch."
             )
+        replicas = strategy.num_replicas_in_sync
         if batch % replicas:
             raise ValueError(
                 f"`batch_size` must be a multiple of the {replicas} replicas."
                 f" Received: batch_size={batch}. It is the global batch."
             )
+        return found
