@@ -186,6 +186,19 @@ def test_a_bernoulli_mask_is_drawn_in_training_alone():
     assert np.asarray(again(x, training=True)).tobytes() in drawn
 
 
+def test_what_is_drawn_begins_anew_with_its_seed():
+    model = ScoredModel(one_layer(), by="bernoulli")
+    x = np.eye(2, dtype="float32")
+
+    def drawn(seed):
+        model.start(seed=seed)
+        return np.stack([model(x, training=True) for _ in range(20)])
+
+    first = drawn(1)
+    assert not np.array_equal(drawn(2), first)
+    assert np.array_equal(drawn(1), first)
+
+
 @pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
 def test_probabilities_begin_at_the_density(density):
     inputs = keras.Input((100,))

@@ -125,11 +125,11 @@ class ScoredModel(keras.Model):
     def start(
         self, keep: Mapping[str, int] | int | None = None, seed: int = 0
     ) -> None:
-        """Draws the scores anew, for other counts.
+        """Begins anew, for other counts.
 
         Args:
             keep: as of the class, and of the same kind.
-            seed: of the scores.
+            seed: of the scores, and of what is drawn.
 
         Raises:
             ValueError: counts that do not fit the network or its mask.
@@ -159,6 +159,7 @@ class ScoredModel(keras.Model):
             )
         self._counts.assign([given[path] for path in most])
         self._unsettled.assign(1.0)
+        self._draws.state.assign([seeds.derive(seed, "draws"), 0])
         for score, (path, (raw, _)) in zip(self._scores, kernels.items()):
             density = given.get(path, 0) / max(1, int(np.prod(raw.shape)))
             if self._together:
