@@ -79,6 +79,18 @@ def test_a_streamed_training_goes_on_in_the_middle(
     check_same(outcome(trainer, checkpoint=checkpoint), whole)
 
 
+@pytest.mark.parametrize(
+    ("placement", "start", "end"), [("device", 2, 9), ("host", 2, 3)]
+)
+def test_a_call_beyond_a_block_is_refused(
+    placement, start, end, block, make_net, make_trainer
+):
+    trainer = make_trainer(make_net(), data_placement=placement)
+    with pytest.raises(ValueError, match=f"^`stop` must be at most {end}, "):
+        trainer.advance(start, end + 1, seed=3)
+    assert trainer.advance(start, end, seed=3) > 0
+
+
 @pytest.mark.parametrize("block", [1, 3, 100], indirect=True)
 def test_both_feeds_give_the_examples_of_the_order(
     block, make_trainer, splits

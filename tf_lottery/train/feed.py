@@ -103,6 +103,7 @@ class DeviceFeed:
             `(x, y, order)` of every replica, as `compile_steps` takes them;
             `order` is padded to `length`, so that one compiled loop serves.
         """
+        _check_end(stop, self.end(start))
         rows = np.zeros((self.length, self._order.batch_size), np.int32)
         rows[: stop - start] = self._order.batches(start, stop, seed)
         return *self._data, _shares(rows, self._strategy)
@@ -156,6 +157,7 @@ class HostFeed:
         Returns:
             As in `DeviceFeed`; `x` and `y` are the block of these steps.
         """
+        _check_end(stop, self.end(start))
         number = start // self.length
         if self._at != (seed, number):
             if self._at != (seed, number - 1):
@@ -207,6 +209,14 @@ class HostFeed:
             return self._x[rows], self._y[rows]
 
         return gather
+
+
+def _check_end(stop: int, end: int) -> None:
+    if stop > end:
+        raise ValueError(
+            f"`stop` must be at most {end}, where what one call takes ends. "
+            f"Received: stop={stop}. Take these steps in several calls."
+        )
 
 
 def _shares(rows: np.ndarray, strategy: tf.distribute.Strategy) -> Any:

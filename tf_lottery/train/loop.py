@@ -371,8 +371,8 @@ class Trainer:
 
         Args:
             start: first step.
-            stop: one past the last step; at most `eval_every`, and at most
-                1,000, further.
+            stop: one past the last step; at most `eval_every` and 1,000
+                further, and of data on the host in the block of `start`.
             seed: of the data order.
             last_rate: as in `__call__`.
 
@@ -383,6 +383,7 @@ class Trainer:
         return float(total) / (stop - start)
 
     def _call(self, count: int, start, stop, seed, last_rate) -> tf.Tensor:
+        fed = self._feed(start, stop, seed)
         # Padded to one length, so that one compiled loop serves all calls.
         rates = np.zeros(self._feed.length, np.float32)
         last = self.train_steps - 1
@@ -392,9 +393,8 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
         )
         return self._run(
-            *self._feed(start, stop, seed),
+            *fed,
             tf.constant(rates),
-            tf.constant(count),
-            tf.constant(start),
+            *map(tf.constant, (count, start)),
             tf.constant(seeds.derive(seed, "augment")),
         )
