@@ -6,8 +6,10 @@ import pytest
 
 from tf_lottery import prune
 from tf_lottery.callbacks import DynamicSparseTraining
+from tf_lottery.callbacks import GradualPruning
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import set_mask
+from tf_lottery.schedules import ConstantSparsity
 
 
 def rewire(data, method="rigl", **options):
@@ -75,3 +77,15 @@ def test_what_is_refused(make, fit, data):
     model.compile("sgd", model.loss, steps_per_execution=2, jit_compile=False)
     with pytest.raises(ValueError, match="`steps_per_execution` must divide"):
         model.fit(x, y, callbacks=[rewire(data)], verbose=0)
+
+
+def test_a_dense_mask_is_refused_but_where_it_is_pruned_on_the_way(
+    make, fit, data
+):
+    model = make()
+    with pytest.raises(ValueError, match="`model` must be pruned: .* 0. Call"):
+        fit(model, [rewire(data)])
+    gradual = GradualPruning(ConstantSparsity(0.5, frequency=2))
+    callback = rewire(data)
+    fit(model, [gradual, callback])
+    assert callback.rewired == [3]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery.callbacks import DynamicSparseTraining
 from tf_lottery.callbacks import GradualPruning
 from tf_lottery.callbacks import LotteryTicket
 from tf_lottery.callbacks import MaskGuard
@@ -153,13 +154,14 @@ class Adversaries(keras.Model):
     [
         GradualPruning(tfl.schedules.ConstantSparsity(0.5)),
         LotteryTicket(1, "1ep", scope="global"),
+        DynamicSparseTraining("set", every=1, end_step=9),
     ],
-    ids=["gradual", "lottery"],
+    ids=["gradual", "lottery", "rewiring"],
 )
 def test_an_optimizer_that_takes_no_step_is_named(callback, data):
     model = Adversaries()
     model(data[0])
-    tfl.mask_model(model)
+    tfl.prune(tfl.mask_model(model), 0.5)
     model.compile("adam", "mse", run_eagerly=True)
     with pytest.raises(RuntimeError, match="`model.optimizer` must be what"):
         model.fit(*data, epochs=2, verbose=0, callbacks=[callback])

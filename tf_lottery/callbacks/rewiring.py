@@ -7,9 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_lottery.callbacks.beside import callbacks_beside
 from tf_lottery.callbacks.beside import check_epoch
 from tf_lottery.callbacks.beside import check_execution
+from tf_lottery.callbacks.beside import check_stepped
+from tf_lottery.callbacks.beside import count_batches
 from tf_lottery.callbacks.beside import require_masked
+from tf_lottery.callbacks.gradual import GradualPruning
+from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.pruners import Rewirer
 from tf_lottery.pruners import get_rewirer
@@ -37,8 +42,8 @@ class DynamicSparseTraining(keras.callbacks.Callback):
 
     Raises:
         ValueError: an unknown name, a number out of range, or rigl without
-            data; in `fit`, a model without masks, or a `steps_per_execution`
-            that does not divide `every`.
+            data; in `fit`, a model without masks or with nothing pruned, or
+            a `steps_per_execution` that does not divide `every`.
 
     Example:
         >>> from tf_lottery import mask_model, prune
@@ -104,14 +109,30 @@ class DynamicSparseTraining(keras.callbacks.Callback):
         require_masked(self, is_masked(self.model))
         check_execution(self.model, "every", self._rewiring.every)
         check_epoch(self)
+        beside = callbacks_beside(self)
+        if get_mask(self.model).sparsity == 0 and not any(
+            isinstance(callback, GradualPruning) for callback in beside
+        ):
+            raise ValueError(
+                "`model` must be pruned: of a dense mask nothing can be "
+                "rewired. Received: a model of sparsity 0. Call for example "
+                "tf_lottery.prune(model, 0.9, 'random') before fit."
+            )
         self._last = None
+        # Of an epoch without a batch nothing is said.
+        self._batches = -1
 
     def on_train_batch_begin(self, batch, logs=None):
         # Under JAX reading `self.model` brings its state up to date.
         model = self.model
         step = int(np.asarray(model.optimizer.iterations))
+        if self._last is None:
+            self._batches = count_batches(model)
         # Accumulated gradients make several batches one step.
         if step != self._last and self._rewiring.next(step) == step:
             self._rewiring(model, model.optimizer, step)
             self.rewired.append(step)
         self._last = step
+
+    def on_epoch_end(self, epoch, logs=None):
+        check_stepped(self.model, self._batches)
