@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tf_lottery import prune
+from tf_lottery.callbacks import DynamicSparseTraining
 from tf_lottery.callbacks import MaskGuard
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import masked_kernels
@@ -134,6 +135,18 @@ def test_a_mask_may_shrink_and_a_new_fit_may_begin_with_any(model, fit):
     with pytest.raises(RuntimeError, match="only shrink"):
         guard.check(model)
     fit(model, guard)
+
+
+def test_a_mask_may_grow_where_it_is_rewired(model, fit):
+    guard, rewire = MaskGuard(), DynamicSparseTraining(
+        "set", every=2, end_step=99
+    )
+    before = get_mask(model)
+    fit(model, [guard, rewire])
+    assert not get_mask(model).is_subset_of(before)
+    raw_weight(model)
+    with pytest.raises(RuntimeError, match="Pruned weights must be 0"):
+        guard.check(model)
 
 
 @pytest.mark.skipif(NO_MUON, reason="this Keras has no Muon")

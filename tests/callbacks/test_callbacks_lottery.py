@@ -8,6 +8,7 @@ import pytest
 
 from tf_lottery import Ticket
 from tf_lottery import find_tickets
+from tf_lottery.callbacks import DynamicSparseTraining
 from tf_lottery.callbacks import LotteryTicket
 from tf_lottery.callbacks import MaskGuard
 from tf_lottery.layers import get_mask
@@ -240,6 +241,9 @@ def test_what_is_refused_before_training(make, fit, data):
             fit(model, [LotteryTicket(1, "1it"), other], epochs=2)
         with pytest.raises(ValueError, match=name):
             fit(model, [other, LotteryTicket(1, "1it")], epochs=2)
+    rewire = DynamicSparseTraining("set", every=1, end_step=9)
+    with pytest.raises(ValueError, match="DynamicSparseTraining beside Lott"):
+        fit(model, [LotteryTicket(1, "1it"), rewire], epochs=2)
     with pytest.raises(ValueError, match="9 in all. Received: 8 epochs"):
         fit(model, LotteryTicket(2, "3ep"), epochs=8)
     with pytest.raises(ValueError, match="15 in all. Received: 12 steps"):

@@ -114,3 +114,23 @@ def require_masked(callback: keras.callbacks.Callback, masked: bool) -> None:
             f"{type(callback).__name__}. Pass it through mask_model before "
             "compile."
         )
+
+
+def maximises(mode: str, monitor: str) -> bool:
+    """Returns whether a metric in the logs of `fit` is better when larger.
+
+    Args:
+        mode: `"min"`, `"max"`, or `"auto"`: max for accuracies and AUC.
+        monitor: its name.
+
+    Raises:
+        ValueError: another mode.
+    """
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(
+            "`mode` must be 'auto', 'min' or 'max'. Received: "
+            f"mode={mode!r}. auto maximises accuracies and AUC."
+        )
+    if mode == "auto":
+        return any(word in monitor for word in ("acc", "auc"))
+    return mode == "max"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from tf_lottery.callbacks.beside import callbacks_beside
 from tf_lottery.callbacks.beside import require_masked
+from tf_lottery.callbacks.rewiring import DynamicSparseTraining
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import is_masked
 from tf_lottery.layers import masked_kernels
@@ -21,7 +23,8 @@ class MaskGuard(keras.callbacks.Callback):
     For people who write their own layers, optimizers or training loops. It
     checks, after every `every` batches, that
 
-    - masks hold zeros and ones and only shrink;
+    - masks hold zeros and ones and only shrink; beside a
+      `DynamicSparseTraining` they may grow;
     - pruned weights are exactly 0, also the raw ones that files store;
     - the optimizer's per-weight state is neutral where weights are pruned;
     - kernels are finite.
@@ -65,6 +68,7 @@ class MaskGuard(keras.callbacks.Callback):
         self._last: Mask | None = None
         self._checked: keras.Model | None = None
         self._batches = 0
+        self._may_grow = False
 
     def check(
         self,
@@ -104,7 +108,7 @@ class MaskGuard(keras.callbacks.Callback):
                 what = "Optimizer state of pruned weights"
                 _count(what, "be neutral", bad, name)
         now = get_mask(model)
-        if self._checked is not model:
+        if self._checked is not model or self._may_grow:
             self._last = None
         self._checked = model
         if self._last is not None and not now.is_subset_of(self._last):
@@ -116,6 +120,10 @@ class MaskGuard(keras.callbacks.Callback):
         require_masked(self, is_masked(self.model))
         self._last = None
         self._batches = 0
+        self._may_grow = any(
+            isinstance(callback, DynamicSparseTraining)
+            for callback in callbacks_beside(self)
+        )
 
     def on_train_batch_begin(self, batch, logs=None):
         # Not at the end of a batch: Keras may call that from a thread.

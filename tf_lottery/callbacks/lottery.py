@@ -15,11 +15,13 @@ from tf_lottery.callbacks.beside import check_epoch
 from tf_lottery.callbacks.beside import check_execution
 from tf_lottery.callbacks.beside import check_stepped
 from tf_lottery.callbacks.beside import count_batches
+from tf_lottery.callbacks.beside import maximises
 from tf_lottery.callbacks.beside import refuse_beside
 from tf_lottery.callbacks.beside import require_masked
 from tf_lottery.callbacks.gradual import GradualPruning
 from tf_lottery.callbacks.journal import Journal
 from tf_lottery.callbacks.offset import OffsetSchedule
+from tf_lottery.callbacks.rewiring import DynamicSparseTraining
 from tf_lottery.layers import get_mask
 from tf_lottery.layers import get_state
 from tf_lottery.layers import is_masked
@@ -139,7 +141,7 @@ class LotteryTicket(keras.callbacks.Callback):
         self.patience = patience
         self.monitor = monitor
         self.min_delta = abs(min_delta)
-        self.maximise = _maximise(mode, monitor)
+        self.maximise = maximises(mode, monitor)
         self.collapse = collapse
         self.seed = seed
         self._data = {k: v for k, v in (("x", x), ("y", y)) if v is not None}
@@ -385,16 +387,5 @@ class LotteryTicket(keras.callbacks.Callback):
 def _outlives_a_level(callback):
     if isinstance(callback, keras.callbacks.SwapEMAWeights):
         return callback.swap_on_epoch
-    pruners = (GradualPruning, LotteryTicket)
+    pruners = (DynamicSparseTraining, GradualPruning, LotteryTicket)
     return isinstance(callback, (*_REFUSED, *pruners))
-
-
-def _maximise(mode, monitor):
-    if mode not in ("auto", "min", "max"):
-        raise ValueError(
-            "`mode` must be 'auto', 'min' or 'max'. Received: "
-            f"mode={mode!r}. auto maximises accuracies and AUC."
-        )
-    if mode == "auto":
-        return any(word in monitor for word in ("acc", "auc"))
-    return mode == "max"
