@@ -210,8 +210,19 @@ class LotteryTicket(keras.callbacks.Callback):
         if self.every.unit == "it":
             check_execution(model, "every", self.every.count)
         check_execution(model, "rewind", k)
-        if self.every.unit == "it" or k * batches_per_update(model) > steps:
+        batches = batches_per_update(model)
+        if self.every.unit == "it" or k * batches > steps:
             check_epoch(self)
+        level = self.every.count * (
+            batches if self.every.unit == "it" else steps
+        )
+        # Of epochs of unknown length it is found on the way.
+        if 0 < level < k * batches:
+            raise ValueError(
+                "`rewind` must be a step of level 0. Received: rewind="
+                f"{self.rewind}, every={self.every}. Rewind to an earlier "
+                "step, or let levels train longer."
+            )
         rates = pruning_rates(model, **self._rates)
         rates.plan(get_mask(model), self.levels, self.collapse)
         self._check_epochs(0)
