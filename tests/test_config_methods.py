@@ -163,3 +163,14 @@ def test_an_option_without_use_is_refused(method, name, value):
     assert strong("perturbed", epsilon_unit="sigma", score_steps="5it")
     with pytest.raises(ValueError, match="and mask_by criterion"):
         strong("perturbed", mask_by="criterion", score_steps="5it")
+
+
+@pytest.mark.parametrize("rewind", ["auto", "5it"])
+def test_a_ticket_found_elsewhere_is_not_rewound_again(rewind):
+    with pytest.raises(ValueError) as error:
+        Config(method="transfer", ticket="runs/x", rewind=rewind)
+    assert str(error.value) == (
+        "`rewind` must be left out for method transfer, whose tickets were "
+        f"found elsewhere. Received: rewind={rewind}. Give it to the run that "
+        "finds them."
+    )

@@ -294,10 +294,12 @@ def _check_given(config: Any) -> None:
     }
     for name in FOUND_BY:
         value = getattr(config, name)
-        if value not in (defaults[name], derived.get(name)):
+        if value not in (defaults[name], derived.get(name, defaults[name])):
+            # Of these None is no default of rewind alone.
+            told = "auto" if value is None else value
             raise ValueError(
                 f"`{name}` must be left out for method transfer, whose "
-                f"tickets were found elsewhere. Received: {name}={value}. "
+                f"tickets were found elsewhere. Received: {name}={told}. "
                 "Give it to the run that finds them."
             )
 
