@@ -109,6 +109,10 @@ def test_counts_are_exact():
             r"rewind=1ep\.",
         ),
         (
+            {"warmup": "2ep", "train_steps": "31it"},
+            r"`warmup` must end within the 31 steps .* Received: warmup=2ep",
+        ),
+        (
             # Three quarters of it, in whole hundreds, are the first hundred.
             {"method": "set", "target_sparsity": "0.5", "train_steps": 266},
             r"`prune_end` must leave a change of the mask .* Received: .*"

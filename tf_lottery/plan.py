@@ -37,7 +37,8 @@ class Plan:
 
     Raises:
         ValueError: a level empties a kernel, the rewind point is not before
-            the end of training, or a batch is larger than the training set.
+            the end of training, the warm-up beyond it, or a batch is larger
+            than the training set.
     """
 
     config: Config
@@ -59,6 +60,13 @@ class Plan:
                 f"`rewind` must be before the {self.train_steps} steps of "
                 f"training end. Received: rewind={self.config.rewind}. Rewind"
                 " to an earlier step."
+            )
+        warmup = self.config.warmup.steps(self.steps_per_epoch)
+        if warmup > self.train_steps:
+            raise ValueError(
+                f"`warmup` must end within the {self.train_steps} steps of "
+                f"training. Received: warmup={self.config.warmup}. Warm up "
+                "for fewer steps."
             )
         begin, end, every = self.change_steps
         # At its end a rewiring moves nothing.
