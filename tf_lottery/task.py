@@ -95,10 +95,10 @@ class Task:
                 "`name` must be a text. Received: "
                 f"name={name!r}. Call the task something."
             )
-        if len(name) > _LONGEST or not name.isprintable():
+        if len(name.encode()) > _LONGEST or not name.isprintable():
             raise ValueError(
-                f"`name` must be at most {_LONGEST} printable characters. "
-                f"Received: name={name!r:.200}. It names a folder."
+                f"`name` must be at most {_LONGEST} bytes of printable "
+                f"characters. Received: name={name!r:.200}. It names a folder."
             )
         for argument in ("build", "train"):
             if not callable(getattr(self, argument)):
