@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tf_lottery as tfl
+from tf_lottery import report
 from tf_lottery.metric import PERPLEXITY
 
 FLAGS = (
@@ -92,3 +93,26 @@ def test_several_epsilons_are_refused_where_there_is_no_accuracy(monkeypatch):
             method="perturbed", epsilon=(0.0, 0.1), target_sparsity=(0.5,),
             quiet=True,
         )
+
+
+def test_the_search_for_a_rewind_step_reports_where_the_run_does(
+    monkeypatch, capsys
+):
+    class Searched:
+        def __init__(self, config, model, progress):
+            progress.start(1)
+            self._progress = progress
+
+        def choice(self):
+            return None
+
+        def tell_plan(self):
+            self._progress.result("told")
+
+    monkeypatch.setattr("tf_lottery.sweep.Instability", Searched)
+    monkeypatch.setattr("tf_lottery.sweep.Experiment", lambda *arguments: None)
+    progress = report.Progress(quiet=True)
+    tfl.run(rewind="auto", plan=True, progress=progress)
+    assert capsys.readouterr() == ("", "")
+    # It has been counted apart.
+    progress.start(1)

@@ -211,7 +211,7 @@ def test_each_source_is_rewound_to_a_step_of_its_own(
     steps = {"digits:0-4": {"chosen": 2}}
     steps["digits"] = {"chosen": 4} if known else None
     monkeypatch.setattr(
-        "tf_lottery.transfers.find_rewind", lambda c: steps[c.dataset]
+        "tf_lottery.transfers.find_rewind", lambda c, _: steps[c.dataset]
     )
     planned = []
 
@@ -243,7 +243,7 @@ def test_what_was_chosen_for_a_source_is_kept_in_its_run(
     chosen = {"digits:0-4": 2, "digits": 4}
     monkeypatch.setattr(
         "tf_lottery.transfers.find_rewind",
-        lambda c: {"chosen": chosen[c.dataset]},
+        lambda c, _: {"chosen": chosen[c.dataset]},
     )
 
     class Stopped(Experiment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import json
@@ -101,7 +102,7 @@ def run(
         )
     choice = None
     if task is None and config.rewind is None:
-        choice = find_rewind(config)
+        choice = find_rewind(config, progress)
         if choice is None:
             return Results([], "")
         config = dataclasses.replace(config, rewind=Step(choice["chosen"]))
@@ -117,11 +118,14 @@ def run(
         return experiment.run()
 
 
-def find_rewind(config: Config) -> dict[str, Any] | None:
+def find_rewind(
+    config: Config, progress: report.Progress
+) -> dict[str, Any] | None:
     """Returns what `rewind=auto` chose, by training if it is not known.
 
     Args:
         config: of one experiment.
+        progress: where to report; not started, here neither.
 
     Returns:
         As `Instability.choose`; None where this is a plan and the step is not
@@ -131,9 +135,7 @@ def find_rewind(config: Config) -> dict[str, Any] | None:
         ValueError, TypeError: a bad configuration, before any is trained.
     """
     # A bar of its own: the experiment's steps are counted when it is known.
-    with report.Progress(
-        quiet=config.quiet, log_file=config.log_file
-    ) as progress:
+    with copy.copy(progress) as progress:
         # All is checked before anything is trained.
         Experiment(dataclasses.replace(config, rewind=Step(0)), progress)
         one = dataclasses.replace(config, replicates=1, replicate=None)

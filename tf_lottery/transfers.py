@@ -340,7 +340,9 @@ def _choices(
         progress,
         {},
     )
-    found = {name: find_rewind(config) for name, config in sources.items()}
+    found = {
+        name: find_rewind(config, progress) for name, config in sources.items()
+    }
     return {name: choice for name, choice in found.items() if choice}
 
 
