@@ -1,5 +1,7 @@
 """Scopes, excluded layers, collapse and errors of `find_tickets`."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tf_lottery import PruningRates
 from tf_lottery import find_tickets
 from tf_lottery import mask_model
 from tf_lottery.layers import is_masked
+from tf_lottery.search import find_at_sparsities
 
 
 def kept(make_model, train, **how):
@@ -184,6 +187,27 @@ def test_errors_come_before_training(how, start, make_model, fake_train):
     assert "Received: " in str(error.value)
     assert "\n" not in str(error.value)
     assert train.calls == []
+
+
+def test_a_config_is_json_before_anything_is_trained(make_model, fake_train):
+    train = fake_train()
+    for search in (
+        functools.partial(find_tickets, levels=0),
+        functools.partial(find_at_sparsities, sparsities=[0.5]),
+    ):
+        with pytest.raises(TypeError, match="^`config` must hold .* object"):
+            search(make_model(), train, config={"a": [object()]})
+        assert train.calls == []
+        found = next(search(make_model(), train, config={"a": np.float32(2)}))
+        assert type(found.config["a"]) is float
+        train.calls.clear()
+
+
+@pytest.mark.parametrize("returned", [0.9, [0.3, 0.9]])
+def test_metrics_are_a_dict(make_model, returned):
+    search = find_tickets(make_model(), lambda *_, **how: returned, levels=1)
+    with pytest.raises(TypeError, match="`metrics` must be a dict or None. R"):
+        next(search)
 
 
 def test_a_numpy_integer_is_a_number_of_levels(make_model, fake_train):

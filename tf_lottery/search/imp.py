@@ -24,6 +24,7 @@ from tf_lottery.search.settings import check_dtypes
 from tf_lottery.search.settings import check_search
 from tf_lottery.search.settings import level_seed
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets.metadata import plain_values
 
 
 def find_tickets(
@@ -97,6 +98,7 @@ def find_tickets(
         ValueError: an unknown name, a rate outside (0, 1), a ticket of another
             network, or a level that empties a kernel; before anything is
             trained, except for emptying under the global scope.
+        TypeError: `config` or the metrics hold what JSON has no word for.
         RuntimeError: `train` never called the rewind callback.
 
     Reference:
@@ -108,6 +110,7 @@ def find_tickets(
     data: dict[str, Any] = dict(x=x, y=y, loss=loss)
     given = ["initial", *(k for k, v in data.items() if v is not None)]
     pruner = get_pruner(criterion, given)
+    config = plain_values(config or {}, "config")
     check_search(levels, retrain, collapse, rewind_step)
     added = not is_masked(model)
     if added:

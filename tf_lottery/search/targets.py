@@ -37,6 +37,7 @@ from tf_lottery.search.strong import check_strong
 from tf_lottery.search.strong import find_strong
 from tf_lottery.search.strong import rescaled
 from tf_lottery.tickets import Ticket
+from tf_lottery.tickets.metadata import plain_values
 
 
 def find_at_sparsities(
@@ -140,6 +141,7 @@ def find_at_sparsities(
     Raises:
         ValueError: an unknown name, a sparsity that empties a kernel, or a
             model that the criterion or the structure is not for.
+        TypeError: `config` or the metrics hold what JSON has no word for.
         RuntimeError: `train` did not call `change` at the last of the steps
             that it names.
 
@@ -158,6 +160,7 @@ def find_at_sparsities(
     given: dict[str, Any] = dict(x=x, y=y, loss=loss)
     names = ["initial", *(k for k, v in given.items() if v is not None)]
     pruner = get_pruner(criterion, names)
+    config = plain_values(config or {}, "config")
     check_search(len(sparsities), retrain, collapse, rewind_step)
     if not is_masked(model):
         model = mask_model(model, exclude=exclude)

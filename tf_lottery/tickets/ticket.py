@@ -135,7 +135,16 @@ class Ticket:
             level: number of pruning rounds.
             config: settings and seeds.
             metrics: what training returned.
+
+        Raises:
+            TypeError: metrics that are no dict, or hold what is no number,
+                text, list or dict.
         """
+        if not (metrics is None or isinstance(metrics, Mapping)):
+            raise TypeError(
+                "`metrics` must be a dict or None. Received: metrics="
+                f"{metrics!r:.200}. Return numbers by name from `train`."
+            )
         # Optimizers that mix entries, as Muon does, leave raw weights nonzero
         # where the mask prunes; the network never sees them.
         apply_masks(model)
