@@ -213,15 +213,13 @@ class LotteryTicket(keras.callbacks.Callback):
         batches = batches_per_update(model)
         if self.every.unit == "it" or k * batches > steps:
             check_epoch(self)
-        level = self.every.count * (
-            batches if self.every.unit == "it" else steps
-        )
+        unit = batches if self.every.unit == "it" else steps
+        level = self.every.count * unit
         # Of epochs of unknown length it is found on the way.
         if 0 < level < k * batches:
             raise ValueError(
                 "`rewind` must be a step of level 0. Received: rewind="
-                f"{self.rewind}, every={self.every}. Rewind to an earlier "
-                "step, or let levels train longer."
+                f"{self.rewind}, every={self.every}. Rewind to an earlier one."
             )
         rates = pruning_rates(model, **self._rates)
         rates.plan(get_mask(model), self.levels, self.collapse)
