@@ -130,6 +130,12 @@ def test_one_scored_model_serves_all_levels(make_model):
     ))
     assert [t.mask.kept for t in tickets] == [72, 36, 18]
     assert all(call[0] is scored for call in train.calls[1:])
+    # A search begun anew finds the model with the mask of the last level.
+    (again,) = find_at_sparsities(
+        model, train, sparsities=SPARSITIES, method="edge_popup",
+        scored=scored, dense=tickets[0], levels=[1],
+    )
+    assert again.mask == tickets[1].mask
 
 
 def test_a_seed_and_a_level_are_other_scores(make_model):

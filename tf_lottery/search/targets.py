@@ -192,9 +192,9 @@ def find_at_sparsities(
         )
     by = kind.masks_by(mask_by)
     if kind.strong:
-        check_strong(
-            get_mask(model), sparsities, by=by, scope=scope, collapse=collapse
-        )
+        # The model may hold the mask of another level by now.
+        mask = get_mask(model) if dense is None else dense.mask
+        check_strong(mask, sparsities, by=by, scope=scope, collapse=collapse)
     # At its end a rewiring moves nothing.
     if kind.inside and not 0 < every <= end_step - kind.rewires:
         most = "below" if kind.rewires else "at most"
