@@ -88,8 +88,6 @@ class Plan:
             )
         if self._method.strong:
             check_strong(
-                self.mask,
-                self.config.target_sparsity or (),
                 by=self.mask_by,
                 scope=self.config.scope,
                 collapse=self.config.collapse,

@@ -125,6 +125,9 @@ def test_levels_that_are_asked_for_alone(make_model, fake_train):
         levels=[2],
     )
     assert [call["level"] for call in train.calls] == [2]
+    assert list(find_at_sparsities(
+        make_model(), train, sparsities=SPARSITIES, dense=whole[0], levels=[],
+    )) == []
     assert alone.mask == whole[2].mask
     assert same(alone.rewind, whole[2].rewind)
 
@@ -252,10 +255,18 @@ def test_what_is_not_for_a_method(make_model, fake_train):
         (dict(method="set", structure="1x2"), "structure"),
         (dict(method="gradual", every=0, end_step=5), "every"),
         (dict(method="rigl", every=6, end_step=6, x=X, y=Y), "every"),
+        (dict(method="gradual", every=4, end_step=6), "every"),
+        (dict(method="gradual", every=2, begin_step=6, end_step=6), "every"),
+        (dict(sparsities=0.5), "sparsities"),
+        (dict(sparsities=[1.5]), "sparsity"),
+        (dict(sparsities=[0.5, 0.99], scope="uniform"), "collapse"),
+        (dict(scope="gobal"), "scope"),
+        (dict(structure="2-4"), "structure"),
+        (dict(levels=[0]), "levels"),
+        (dict(levels=[1, 3]), "levels"),
         (dict(method="one_shot", structure="channel"), "exclude"),
         (dict(method="one_shot", criterion="bn_scale"), "criterion"),
     ):
+        how = {"sparsities": SPARSITIES, **how}
         with pytest.raises(ValueError, match=f"^`{name}` must "):
-            find_at_sparsities(
-                make_model(), fake_train(), sparsities=SPARSITIES, **how
-            )
+            find_at_sparsities(make_model(), fake_train(), **how)

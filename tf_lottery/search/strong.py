@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,7 @@ import numpy as np
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.masks import Mask
-from tf_lottery.masks import check_emptied
 from tf_lottery.masks import floored
-from tf_lottery.masks import target_counts
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.search.channels import find_mask
@@ -87,21 +85,16 @@ def find_strong(
     return mask, metrics
 
 
-def check_strong(
-    mask: Mask, sparsities: Sequence[float], *, by: str | None, scope: str,
-    collapse: str,
-) -> None:
-    """Checks the counts of strong tickets before anything is trained.
+def check_strong(*, by: str | None, scope: str, collapse: str) -> None:
+    """Checks how strong tickets are chosen, before anything is trained.
 
     Args:
-        mask: of level 0.
-        sparsities: of the levels.
         by: one of `MASK_BY`.
         scope: as in `find_at_sparsities`.
         collapse: likewise.
 
     Raises:
-        ValueError: a kernel is emptied, or scores cannot keep to a floor.
+        ValueError: scores cannot keep to a floor.
     """
     if by != "criterion" and collapse == "floor" and scope == "global":
         raise ValueError(
@@ -109,11 +102,6 @@ def check_strong(
             "all kernels. Received: collapse='floor', scope='global'. Choose "
             "one of these, or another scope."
         )
-    before = mask.kept_by_path
-    for level, sparsity in enumerate(sparsities, 1):
-        keep = target_counts(mask, sparsity, scope)
-        if collapse == "stop" and not isinstance(keep, int):
-            check_emptied(keep, before, level)
 
 
 def rescaled(

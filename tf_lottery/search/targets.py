@@ -14,6 +14,7 @@ from tf_lottery.layers import is_masked
 from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
+from tf_lottery.masks import check_emptied
 from tf_lottery.masks import target_counts
 from tf_lottery.methods import MASK_BY
 from tf_lottery.methods import METHODS
@@ -133,14 +134,16 @@ def find_at_sparsities(
         config: as in `find_tickets`.
         dense: the ticket of level 0, where it is there already; it is not
             trained, nor yielded, again.
-        levels: some of the levels, from 1 on; all if none.
+        levels: some of the levels, from 1 on; all if None.
 
     Returns:
         An iterator that trains a level when asked for its `Ticket`.
 
     Raises:
-        ValueError: an unknown name, a sparsity that empties a kernel, or a
-            model that the criterion or the structure is not for.
+        ValueError: an unknown name, steps or levels that there are not, a
+            sparsity that empties a kernel, or a model that the criterion or
+            the structure is not for; before anything is trained, except for
+            emptying under the global scope.
         TypeError: `config` or the metrics hold what JSON has no word for.
         RuntimeError: `train` did not call `change` at the last of the steps
             that it names.
@@ -156,6 +159,18 @@ def find_at_sparsities(
         raise ValueError(
             f"`method` must be one of {', '.join(known)}. Received: "
             f"method={method!r}. find_tickets prunes in rounds."
+        )
+    if np.ndim(sparsities) != 1:
+        raise ValueError(
+            "`sparsities` must be a list of fractions. Received: sparsities="
+            f"{sparsities!r}. Write for example [0.8, 0.95]."
+        )
+    last = len(sparsities)
+    chosen = range(1, last + 1) if levels is None else levels
+    if not all(1 <= level <= last for level in chosen):
+        raise ValueError(
+            f"`levels` must be from 1 to {last}, the number of sparsities. "
+            f"Received: levels={levels}. Leave it out for all."
         )
     given: dict[str, Any] = dict(x=x, y=y, loss=loss)
     names = ["initial", *(k for k, v in given.items() if v is not None)]
@@ -192,9 +207,13 @@ def find_at_sparsities(
         )
     by = kind.masks_by(mask_by)
     if kind.strong:
-        # The model may hold the mask of another level by now.
-        mask = get_mask(model) if dense is None else dense.mask
-        check_strong(mask, sparsities, by=by, scope=scope, collapse=collapse)
+        check_strong(by=by, scope=scope, collapse=collapse)
+    # The model may hold the mask of another level by now.
+    mask = get_mask(model) if dense is None else dense.mask
+    for level, sparsity in enumerate(sparsities, 1):
+        keep = target_counts(mask, sparsity, scope, structure)
+        if collapse == "stop" and not isinstance(keep, int):
+            check_emptied(keep, mask.kept_by_path, level)
     # At its end a rewiring moves nothing.
     if kind.inside and not 0 < every <= end_step - kind.rewires:
         most = "below" if kind.rewires else "at most"
@@ -202,6 +221,14 @@ def find_at_sparsities(
             f"`every` must be at least one step, and {most} end_step. "
             f"Received: every={every}, end_step={end_step}. Three quarters of "
             "the training are usual for end_step."
+        )
+    if method == "gradual" and not (
+        0 <= begin_step < end_step and (end_step - begin_step) % every == 0
+    ):
+        raise ValueError(
+            "`every` must divide the steps from begin_step to a later "
+            f"end_step. Received: every={every}, begin_step={begin_step}, "
+            f"end_step={end_step}. The last of them reaches the sparsity."
         )
     # Before anything is trained.
     check_choice(model, pruner, structure)
@@ -220,7 +247,7 @@ def find_at_sparsities(
                 )
             )
             yield first
-        for level in levels or range(1, len(sparsities) + 1):
+        for level in chosen:
             yield ticket_at(first, level, sparsities[level - 1])
 
     def ticket_at(first: Ticket, level: int, sparsity: float) -> Ticket:
