@@ -153,9 +153,9 @@ def smallest_step(values: Sequence[float]) -> float:
         >>> smallest_step([0.5, 0.25, 0.5, 1.0])
         0.25
     """
-    values = np.sort(np.asarray(values, "float64"))
-    steps = np.diff(values)
-    steps = steps[steps > _TIE * np.max(np.abs(values))]
+    ordered = np.sort(np.asarray(values, "float64"))
+    steps = np.diff(ordered)
+    steps = steps[steps > _TIE * np.max(np.abs(ordered))]
     return float(steps.min()) if steps.size else 0.0
 
 

@@ -190,7 +190,9 @@ def _forest(
     lines.reverse()
     figure, (axes,) = new_figure(height=1.1 + 0.38 * len(lines))
     axes.axvline(0.0, color="0.35", linewidth=0.9)
-    dashed = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (2, 2))}
+    dashed: dict[str, Any] = {
+        "color": "0.35", "linewidth": 0.9, "linestyle": (0, (2, 2)),
+    }
     if len(set(margins)) > 1:
         heights = range(len(lines) - 1, -1, -1)
         low, high = ([h + side for h in heights] for side in (-0.35, 0.35))

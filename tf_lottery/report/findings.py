@@ -131,16 +131,17 @@ def finding(
     tickets, alone = ticket_branch(method, retrain, branches)
     if tickets == "rewound":
         # The ticket is what was reset in the end (the paper's strategy 2).
-        reset = [
-            {**row, "branch": "main"}
-            for row in rows
-            if row["branch"] == "rewound"
-        ]
         rows = [
-            row for row in rows
-            if (row["branch"], row["level"]) == ("main", 0)
-            or row["branch"] not in _TICKETS
-        ] + reset
+            *(
+                row for row in rows
+                if (row["branch"], row["level"]) == ("main", 0)
+                or row["branch"] not in _TICKETS
+            ),
+            *(
+                {**row, "branch": "main"}
+                for row in rows if row["branch"] == "rewound"
+            ),
+        ]
     text = _read(rows, trained, alone, metric)
     if tickets == "rewound":
         return f"Reset once, at the end: {text}"
