@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
@@ -52,15 +53,15 @@ def prune_to(
         set_mask(model, mask, optimizer)
 
 
-class _Stepped:
+class _Stepped(abc.ABC):
     """A change whose steps depend on the model and the step alone."""
 
     # The last step at which it was called.
     last = -1
 
+    @abc.abstractmethod
     def next(self, step: int) -> int | None:
         """Returns the first step from this one on at which it is due."""
-        raise NotImplementedError
 
     def missed(self) -> int | None:
         """Returns the step after the last call at which it was due, if any."""

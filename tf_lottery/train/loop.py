@@ -395,6 +395,6 @@ class Trainer:
         return self._run(
             *fed,
             tf.constant(rates),
-            *map(tf.constant, (count, start)),
+            tf.constant(count), tf.constant(start),
             tf.constant(seeds.derive(seed, "augment")),
         )
