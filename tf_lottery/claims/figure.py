@@ -18,9 +18,10 @@ from tf_lottery.plan import trainings
 from tf_lottery.results import Results
 from tf_lottery.tickets import RunDirectory
 
-#: What `--short` changes: the least length that has early-stop effects, and an
-#: even number of replicates, for two cores.
-SHORT = {"train_steps": "8000it", "replicates": 4}
+#: What `--short` changes: the least length that has early-stop effects, half
+#: of the evaluations (which take half of LeNet's time), and an even number of
+#: replicates, for two cores.
+SHORT = {"train_steps": "8000it", "eval_every": "200it", "replicates": 4}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -297,8 +297,8 @@ def _conv_2() -> Figure:
             ),
         ),
         short={
-            "train_steps": "4000it", "replicates": 2, "branches": (),
-            "branch_levels": None, **_FEWER,
+            "train_steps": "4000it", "eval_every": "400it", "replicates": 2,
+            "branches": (), "branch_levels": None, **_FEWER,
         },
     )
 
