@@ -100,6 +100,55 @@ def test_it_trains_judges_and_writes(run):
     assert "`tiny`: 4 of 10 trainings of 60it" in part
 
 
+def test_published_rows_are_judged_without_their_runs(run):
+    first = run("--figure=tiny")
+    assert "runs/reproduction-tiny-rows" in first.out.splitlines()[-1]
+    assert sorted(os.listdir("runs/reproduction-tiny-rows")) == [
+        "other.csv", "tiny.csv",
+    ]
+    (own,) = (
+        path
+        for path in pathlib.Path("runs").glob("*/results.csv")
+        if len(read(path)) == 4
+    )
+    os.rename("runs/reproduction-tiny-rows", "published")
+    assert read("published/tiny.csv") == read(own)
+
+    flags = ["--figure=tiny", "--evaluate", "--rows=published"]
+    judged = run(*flags, "--output_dir=elsewhere")
+    assert (judged.status, judged.err) == (0, "")
+    before, after = (
+        read(f"{folder}/reproduction-tiny.csv")
+        for folder in ("runs", "elsewhere")
+    )
+    # But for the claim on weights, whose tickets are not there.
+    moved = after.pop(2)
+    assert before.pop(2)["replicates"] == "2"
+    assert (moved["agreement"], moved["left_out"]) == ("not run", "2")
+    assert before == after
+
+    # A run without a file is read from output_dir; a file goes before it.
+    os.remove("published/other.csv")
+    pathlib.Path("published/tiny.csv").write_text(
+        pathlib.Path("published/tiny.csv").read_text("utf-8").rsplit(
+            "\n1,main,0", 1
+        )[0] + "\n",
+        "utf-8",
+    )
+    judged = run(*flags)
+    part = pathlib.Path("runs/reproduction-tiny.md").read_text("utf-8")
+    assert "`tiny`: 2 of 4 trainings of 60it; `other`: 2 train" in part
+    assert judged.status == 0
+
+    for wrong, message in (
+        (["--short"], "trainings of 40it of tiny.*with trainings of 60 steps"),
+        (["--rows=runs"], "folder with one at least of tiny.csv, other.csv"),
+    ):
+        failed = run(*flags, *wrong)
+        assert (failed.status, failed.out) == (1, "")
+        assert re.search(f"`rows` must .*{message}", failed.err)
+
+
 def test_short_is_told_apart(run):
     done = run("--figure=tiny", "--short", "--quiet", "--page=page.md")
     assert (done.status, done.out, done.err) == (0, "", "")
@@ -132,6 +181,9 @@ BAD = {
     "page": (
         ["--figure=tiny", "--page=/"], "`page` must be a text file that can",
     ),
+    "rows": (
+        ["--figure=tiny", "--rows=x"], "`rows` must be left out unless --eval",
+    ),
     "nothing there": (
         ["--figure=tiny", "--evaluate"], "`output_dir` must hold a run of tiny",
     ),
@@ -147,8 +199,35 @@ def test_bad_input_is_one_line(run, flags, message):
     assert not os.listdir()
 
 
+PAGE = ROOT / "docs" / "reproduction.md"
+PARTS = re.findall(r"<!-- figure (\w+) -->\n## ", PAGE.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_pages_tables_are_what_published_rows_come_to(name):
+    page = PAGE.read_text("utf-8")
+    part = page.split(f"<!-- figure {name} -->")[1].split("<!-- end")[0]
+    (flags,) = re.findall(r"^    python binaries/reproduce.py (.*)", part, re.M)
+    given = dict(re.findall(r"--(train_steps|replicates)=(\w+)", flags))
+    if "replicates" in given:
+        given["replicates"] = int(given["replicates"])
+    short = "--short" in flags
+    figure = claims.FIGURES[name.removesuffix("_short")]
+    configs = figure.configs(short=short, output_dir="none", **given)
+    rows = ROOT / "docs" / "results" / ("short" if short else "")
+    runs = claims.read_runs(configs, str(rows))
+    assert all(run.rows for run in runs.values())
+    judged = claims.markdown(
+        "", figure.judge(runs), "", configs, runs
+    ).splitlines()
+    lines = [line for line in judged if line.startswith("| ")][2:]
+    # Claims on weights need the tickets.
+    lines = [line for line in lines if "left out | not run |" not in line]
+    assert lines and set(lines) <= set(part.splitlines())
+
+
 def test_the_pages_commands_name_figures_that_exist():
-    page = (ROOT / "docs" / "reproduction.md").read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     commands = re.findall(r"^    python binaries/reproduce.py (.*)", page, re.M)
     assert commands
     for command in commands:

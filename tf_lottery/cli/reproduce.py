@@ -30,6 +30,11 @@ _OWN: dict[str, tuple[Any, str]] = {
     "evaluate": (
         False, "Train nothing; judge by what there is in output_dir.",
     ),
+    "rows": (
+        None,
+        "Folder of published results, such as docs/results: its NAME.csv is "
+        "read in place of the run NAME in output_dir. With --evaluate.",
+    ),
     "page": (
         None, "Markdown page whose part about the figure is renewed, too.",
     ),
@@ -90,6 +95,11 @@ def _run(argv: list[str], outcome: Any) -> int:
             f"`figure` must be one of {', '.join(claims.FIGURES)}. Received: "
             f"figure={own['figure']}. --list says what they are."
         )
+    if own["rows"] and not own["evaluate"]:
+        raise ValueError(
+            "`rows` must be left out unless --evaluate is given. Received: "
+            f"rows={own['rows']}. Give both to train nothing."
+        )
     figure = claims.FIGURES[own["figure"]]
     configs = figure.configs(short=own["short"], **given)
     if own["page"]:
@@ -135,7 +145,7 @@ def _report(
     from tf_lottery import claims
     from tf_lottery import report
 
-    runs = claims.read_runs(configs)
+    runs = claims.read_runs(configs, own["rows"])
     (folder,) = {config.output_dir for config in configs.values()}
     if not any(run.rows for run in runs.values()):
         raise ValueError(
@@ -156,7 +166,8 @@ def _report(
         f"{stem}.csv",
     )
     atomic.replace_file(f"{stem}.md", f"{part}\n".encode())
-    written = [f"{stem}.csv", f"{stem}.md"]
+    claims.write_rows(runs, f"{stem}-rows")
+    written = [f"{stem}.csv", f"{stem}.md", f"{stem}-rows"]
     if own["page"]:
         after = claims.renewed(_read_page(own["page"]), name, part)
         atomic.replace_file(own["page"], after.encode())
