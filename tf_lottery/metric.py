@@ -33,6 +33,23 @@ def digits(number: float, *, sign: bool = False) -> str:
     return f"{number:{'+' if sign else ''}{form}}"
 
 
+def density_percent(density: float) -> str:
+    """Returns a density as people read it: a percentage, without the sign.
+
+    Args:
+        density: fraction of prunable weights kept, in [0, 1].
+
+    Returns:
+        The percentage with one decimal, with two below 1 %.
+
+    Example:
+        >>> density_percent(0.13493), density_percent(0.00456)
+        ('13.5', '0.46')
+    """
+    percent = 100.0 * density
+    return f"{percent:.2f}" if percent < 1.0 else f"{percent:.1f}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """A number of a trained network, and which of two is the better one.

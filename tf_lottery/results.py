@@ -13,6 +13,7 @@ from tf_lottery.config import Config
 from tf_lottery.methods import METHODS
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
+from tf_lottery.metric import density_percent
 from tf_lottery.paths import is_file
 from tf_lottery.tickets import Key
 from tf_lottery.tickets import RunDirectory
@@ -246,7 +247,7 @@ def tell_row(
     key = Key(row["replicate"], row["branch"], row["level"])
     told = (
         f"{key}: {row['kept_weights']:,} weights "
-        f"({report.density_percent(row['density'])} %), test "
+        f"({density_percent(row['density'])} %), test "
         f"{_value(row[metric.test], metric)}"
     )
     if not row["train_steps"] or row["early_stop_step"] is None:

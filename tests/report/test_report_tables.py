@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from tf_lottery.metric import density_percent
 from tf_lottery.report import (
-    density_percent,
     finding,
     summarize,
     text_table,

@@ -9,6 +9,7 @@ from tf_lottery.analysis.comparison import COMPARED
 from tf_lottery.analysis.comparison import DENSE
 from tf_lottery.analysis.comparison import EARLY_STOP
 from tf_lottery.analysis.paired import MOST_MORE
+from tf_lottery.metric import density_percent
 
 if TYPE_CHECKING:
     from tf_lottery.analysis.comparison import Comparison
@@ -43,7 +44,7 @@ def headline(verdict: Verdict) -> str:
     alone = one.comparisons[DENSE].paired.pairs == 1
     return (
         f"Verdict: {_HEADLINES[one.verdict]} at level {one.level}, "
-        f"{_percent(one.density)} % of the weights"
+        f"{density_percent(one.density)} % of the weights"
         f"{', with one replicate' if alone else ''}."
     )
 
@@ -206,8 +207,3 @@ def _others(verdict: Verdict) -> str:
             if word in groups
         )
     return f"The other levels, corrected for their number (Holm): {said}."
-
-
-def _percent(density: float) -> str:
-    percent = 100.0 * density
-    return f"{percent:.2f}" if percent < 1.0 else f"{percent:.1f}"

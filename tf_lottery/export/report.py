@@ -17,7 +17,7 @@ from tf_lottery.atomic import replace_file
 from tf_lottery.export.compact import Compaction
 from tf_lottery.export.runtime import runtime_name
 from tf_lottery.layers import named_variables
-from tf_lottery.report import density_percent
+from tf_lottery.metric import density_percent
 from tf_lottery.report import save_figure
 
 # Examples per run with which a file that takes any number is timed.

@@ -9,6 +9,7 @@ from typing import Any
 
 from tf_lottery import report
 from tf_lottery.analysis import STABLE_BELOW
+from tf_lottery.metric import density_percent
 from tf_lottery.page.run import Run
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
@@ -122,7 +123,7 @@ def _where(rows: Sequence[Sequence[Any]], pair: str) -> str:
     names = {True: [], False: []}  # type: dict[bool, list[str]]
     for _, kind, step, _, density, *_, stable in rows:
         if kind == pair:
-            name = str(step) if steps else report.density_percent(density)
+            name = str(step) if steps else density_percent(density)
             names[stable].append(name)
     unit = "" if steps else " % of the weights"
     if not names[False]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tf_lottery import report
 from tf_lottery.metric import Metric
+from tf_lottery.metric import density_percent
 from tf_lottery.page.drawing import legend_below
 from tf_lottery.page.drawing import new_figure
 from tf_lottery.page.drawing import spread
@@ -238,7 +239,7 @@ def level_name(run: Run, level: int) -> str:
         row["density"] for row in run.rows
         if (row["branch"], row["level"]) == (MAIN, level)
     ]
-    return f"level {level}, {report.density_percent(mean(densities))} %"
+    return f"level {level}, {density_percent(mean(densities))} %"
 
 
 def _capital(text: str) -> str:

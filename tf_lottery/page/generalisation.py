@@ -12,6 +12,7 @@ from tf_lottery.analysis import best_level
 from tf_lottery.analysis import measure_generalisation
 from tf_lottery.analysis import measure_speed
 from tf_lottery.metric import Metric
+from tf_lottery.metric import density_percent
 from tf_lottery.page.panels import against_weights
 from tf_lottery.page.panels import level_line
 from tf_lottery.page.panels import run_figure
@@ -22,7 +23,6 @@ from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
 from tf_lottery.page.series import plain
-from tf_lottery.report import density_percent
 from tf_lottery.report.styles import FONT_SIZE
 from tf_lottery.report.styles import STYLES
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tf_lottery.metric import ACCURACY
 from tf_lottery.metric import Metric
+from tf_lottery.metric import density_percent
 from tf_lottery.metric import digits
 from tf_lottery.page.drawing import figure_files
 from tf_lottery.page.drawing import inline_svg
@@ -201,8 +202,7 @@ def cell_text(column: str, value: Any, metric: Metric = ACCURACY) -> str:
     if column in _GAPS and (metric.percent or metric.ratio):
         return f"{100 * value:.2f} %"
     if re.search(r"(^|_)(density|sparsity|share)$", column):
-        percent = 100 * value
-        return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %"
+        return f"{density_percent(value)} %"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")

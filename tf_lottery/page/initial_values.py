@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tf_lottery.analysis import BIMODAL
 from tf_lottery.analysis import KernelMeasures
 from tf_lottery.analysis import LevelMeasures
+from tf_lottery.metric import density_percent
 from tf_lottery.page.panels import draw_kernels
 from tf_lottery.page.panels import few_kernels
 from tf_lottery.page.panels import finish
@@ -23,7 +24,6 @@ from tf_lottery.page.series import not_known
 from tf_lottery.page.series import over_replicates
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
-from tf_lottery.report import density_percent
 from tf_lottery.report.styles import FONT_SIZE
 from tf_lottery.report.styles import STYLES
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tf_lottery.metric import density_percent
 from tf_lottery.page.mask_pairs import ALL
 from tf_lottery.page.mask_pairs import MOST_APART
 from tf_lottery.page.mask_pairs import MOST_REPLICATES
@@ -18,7 +19,6 @@ from tf_lottery.page.run import Run
 from tf_lottery.page.section import Figure
 from tf_lottery.page.section import Section
 from tf_lottery.page.section import Table
-from tf_lottery.report import density_percent
 
 # Standard deviations; by chance alone one comparison in 30,000.
 _FAR = 4.0

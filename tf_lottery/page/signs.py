@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tf_lottery.methods import METHODS
+from tf_lottery.metric import density_percent
 from tf_lottery.page.panels import draw_kernels
 from tf_lottery.page.panels import run_figure
 from tf_lottery.page.section import Figure
@@ -15,7 +16,6 @@ from tf_lottery.page.series import not_known
 from tf_lottery.page.series import pooled
 from tf_lottery.page.series import started
 from tf_lottery.page.series import unread
-from tf_lottery.report import density_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

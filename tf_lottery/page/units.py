@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_lottery.analysis import Degrees
 from tf_lottery.analysis import KernelMeasures
+from tf_lottery.metric import density_percent
 from tf_lottery.page.panels import draw_kernels
 from tf_lottery.page.panels import few_kernels
 from tf_lottery.page.panels import level_line
@@ -21,7 +22,6 @@ from tf_lottery.page.series import kernel_name
 from tf_lottery.page.series import kernel_table
 from tf_lottery.page.series import over_replicates
 from tf_lottery.page.series import unread
-from tf_lottery.report import density_percent
 from tf_lottery.report.styles import FONT_SIZE
 from tf_lottery.report.styles import STYLES
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_lottery import analysis
-from tf_lottery import report
 from tf_lottery.metric import Metric
+from tf_lottery.metric import density_percent
 from tf_lottery.page.drawing import new_figure
 from tf_lottery.page.run import Run
 from tf_lottery.page.run import by_metric
@@ -59,7 +59,7 @@ def ruling(run: Run) -> Ruling:
     count = one.comparisons["dense"].paired.pairs
     replicates = "replicate" if count == 1 else "replicates"
     line = (
-        f"at level {one.level}, {report.density_percent(one.density)} % of "
+        f"at level {one.level}, {density_percent(one.density)} % of "
         f"the weights, over {count} {replicates}"
     )
     metric, facts = found.metric, []

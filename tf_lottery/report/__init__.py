@@ -45,7 +45,7 @@ from tf_lottery.report.subset_sum import (
     write_points,
     write_table,
 )
-from tf_lottery.report.summary import density_percent, summarize
+from tf_lottery.report.summary import summarize
 from tf_lottery.report.tables import text_table
 from tf_lottery.report.tensorboard import log_kernels, require_tensorboard
 from tf_lottery.report.transfer import (
@@ -67,7 +67,6 @@ __all__ = [
     "connectivity_figure",
     "connectivity_table",
     "cost_rows",
-    "density_percent",
     "finding",
     "log_kernels",
     "perturbation_csv",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
 from tf_lottery import paths
+from tf_lottery.metric import density_percent
 from tf_lottery.report.styles import FONT_SIZE, SMALL, STYLES
 from tf_lottery.report.subset_sum import aligned
-from tf_lottery.report.summary import density_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tf_lottery.report.summary import density_percent, mean
+from tf_lottery.metric import density_percent
+from tf_lottery.report.summary import mean
 
 _Row = Mapping[str, Any]
 _HEAD = (

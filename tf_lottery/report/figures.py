@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tf_lottery import atomic
-from tf_lottery.metric import ACCURACY, Metric, digits
+from tf_lottery.metric import ACCURACY, Metric, density_percent, digits
 from tf_lottery.report.layout import solve_layout
 from tf_lottery.report.styles import FONT_SIZE, SMALL, STYLES
 from tf_lottery.report.summary import (
     branch_order,
-    density_percent,
     summarize,
 )
 

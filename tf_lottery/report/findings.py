@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_lottery.methods import METHODS, ticket_branch
-from tf_lottery.metric import ACCURACY, Metric
+from tf_lottery.metric import ACCURACY, Metric, density_percent
 from tf_lottery.report.summary import (
-    density_percent,
     mean,
     median_step,
     told_stop,

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery.metric import density_percent
 from tf_lottery.report.styles import FONT_SIZE, STYLES
-from tf_lottery.report.summary import density_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

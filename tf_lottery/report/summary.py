@@ -8,23 +8,6 @@ from typing import Any
 from tf_lottery.metric import ACCURACY, Metric
 
 
-def density_percent(density: float) -> str:
-    """Returns a density as people read it: a percentage, without the sign.
-
-    Args:
-        density: Fraction of prunable weights kept, in [0, 1].
-
-    Returns:
-        The percentage with one decimal, with two below 1 %.
-
-    Example:
-        >>> density_percent(0.13493), density_percent(0.00456)
-        ('13.5', '0.46')
-    """
-    percent = 100.0 * density
-    return f"{percent:.2f}" if percent < 1.0 else f"{percent:.1f}"
-
-
 def branch_order(branch: str) -> tuple[bool, str]:
     """Returns a sort key that puts "main" first, then controls by name.
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_lottery.metric import ACCURACY, Metric
+from tf_lottery.metric import ACCURACY, Metric, density_percent
 from tf_lottery.report.costs import cost_lines
 from tf_lottery.report.summary import (
     branch_order,
-    density_percent,
     summarize,
 )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tf_lottery.metric import ACCURACY, Metric, digits
+from tf_lottery.metric import ACCURACY, Metric, density_percent, digits
 from tf_lottery.report.styles import FONT_SIZE, STYLES
-from tf_lottery.report.summary import density_percent, mean
+from tf_lottery.report.summary import mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
