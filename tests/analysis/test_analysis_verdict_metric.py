@@ -125,7 +125,8 @@ def test_the_text_speaks_of_the_metric():
     assert text.startswith("Verdict: a winning ticket at level 2")
     assert (
         "dense / ticket - 1 is +2.02 % (95 % bounds +1.85 and +2.19, margin "
-        "0.99, a factor of 1.01); reinit / ticket - 1 +12.22 % (at least +12.03): the init"
+        "0.99, a factor of 1.01); reinit / ticket - 1 +12.22 % (at least "
+        "+12.03): the init"
     ) in text
     assert "vary by no more than a step of perplexity, 0.10 %, which" in text
     assert "pp" not in text and "accuracy" not in text

@@ -85,6 +85,13 @@ def test_short_ones_are_shorter():
         assert short < long / 4
 
 
+def test_short_ones_are_evaluated_less_often():
+    for name, figure in FIGURES.items():
+        for config in figure.configs(short=True).values():
+            every = "400it" if name == "conv_2" else "200it"
+            assert str(config.eval_every) == every
+
+
 @pytest.mark.parametrize(
     ("figure", "setting", "flagfile"),
     [

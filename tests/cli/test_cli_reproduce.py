@@ -4,6 +4,7 @@ import csv
 import os
 import pathlib
 import re
+import shutil
 import types
 
 import pytest
@@ -100,53 +101,52 @@ def test_it_trains_judges_and_writes(run):
     assert "`tiny`: 4 of 10 trainings of 60it" in part
 
 
-def test_published_rows_are_judged_without_their_runs(run):
-    first = run("--figure=tiny")
-    assert "runs/reproduction-tiny-rows" in first.out.splitlines()[-1]
-    assert sorted(os.listdir("runs/reproduction-tiny-rows")) == [
-        "other.csv", "tiny.csv",
-    ]
-    (own,) = (
-        path
-        for path in pathlib.Path("runs").glob("*/results.csv")
-        if len(read(path)) == 4
-    )
-    os.rename("runs/reproduction-tiny-rows", "published")
-    assert read("published/tiny.csv") == read(own)
+def test_published_results_are_judged_without_their_runs(run):
+    assert run("--figure=tiny", "--quiet").status == 0
+    before = read("runs/reproduction-tiny.csv")
+    for path in pathlib.Path("runs").glob("*/results.csv"):
+        there = pathlib.Path("published", path.parent.name)
+        there.mkdir(parents=True)
+        shutil.copy(path, there)
+    shutil.rmtree("runs")
 
-    flags = ["--figure=tiny", "--evaluate", "--rows=published"]
-    judged = run(*flags, "--output_dir=elsewhere")
+    judged = run("--figure=tiny", "--evaluate", "--published=published")
     assert (judged.status, judged.err) == (0, "")
-    before, after = (
-        read(f"{folder}/reproduction-tiny.csv")
-        for folder in ("runs", "elsewhere")
-    )
+    after = read("runs/reproduction-tiny.csv")
+    command = "--figure=tiny --evaluate --published=published"
+    assert {row["command"] for row in after} == {
+        f"python binaries/reproduce.py {command}"
+    }
     # But for the claim on weights, whose tickets are not there.
     moved = after.pop(2)
     assert before.pop(2)["replicates"] == "2"
     assert (moved["agreement"], moved["left_out"]) == ("not run", "2")
-    assert before == after
+    for row, other in zip(before, after, strict=True):
+        assert {**row, "command": ""} == {**other, "command": ""}
 
-    # A run without a file is read from output_dir; a file goes before it.
-    os.remove("published/other.csv")
-    pathlib.Path("published/tiny.csv").write_text(
-        pathlib.Path("published/tiny.csv").read_text("utf-8").rsplit(
-            "\n1,main,0", 1
-        )[0] + "\n",
-        "utf-8",
+
+def test_published_results_are_of_the_same_experiment(run):
+    assert run("--figure=tiny", "--quiet").status == 0
+    os.rename("runs", "published")
+    flags = ["--figure=tiny", "--evaluate", "--published=published"]
+    for other in ("--seed=1", "--train_steps=40it", "--short"):
+        done = run(*flags, other)
+        assert (done.status, done.out) == (1, "")
+        assert "`published` must hold a run of tiny" in done.err
+    # Of more replicates those that are asked for.
+    assert run(*flags, "--replicates=1").status == 0
+    rows = read("runs/reproduction-tiny.csv")
+    assert [row["replicates"] for row in rows] == ["1", "1", "1", "0"]
+
+    (damaged,) = (
+        path
+        for path in pathlib.Path("published").glob("*/results.csv")
+        if len(read(path)) == 4
     )
-    judged = run(*flags)
-    part = pathlib.Path("runs/reproduction-tiny.md").read_text("utf-8")
-    assert "`tiny`: 2 of 4 trainings of 60it; `other`: 2 train" in part
-    assert judged.status == 0
-
-    for wrong, message in (
-        (["--short"], "trainings of 40it of tiny.*with trainings of 60 steps"),
-        (["--rows=runs"], "folder with one at least of tiny.csv, other.csv"),
-    ):
-        failed = run(*flags, *wrong)
-        assert (failed.status, failed.out) == (1, "")
-        assert re.search(f"`rows` must .*{message}", failed.err)
+    damaged.write_text("replicate,branch", "utf-8")
+    done = run(*flags)
+    assert done.status == 1 and str(damaged) in done.err
+    assert "`published` must hold results.csv of runs, whole" in done.err
 
 
 def test_short_is_told_apart(run):
@@ -181,8 +181,24 @@ BAD = {
     "page": (
         ["--figure=tiny", "--page=/"], "`page` must be a text file that can",
     ),
-    "rows": (
-        ["--figure=tiny", "--rows=x"], "`rows` must be left out unless --eval",
+    "published, to train": (
+        ["--figure=tiny", "--published=."], "`published` must be given with",
+    ),
+    "published, to plan": (
+        ["--figure=tiny", "--published=.", "--evaluate", "--plan"],
+        "`published` must be given with --evaluate, and not with --plan",
+    ),
+    "published nowhere": (
+        ["--figure=tiny", "--published=x", "--evaluate"],
+        "`published` must be a folder",
+    ),
+    "published nothing": (
+        ["--figure=tiny", "--published=.", "--evaluate"],
+        "`published` must hold a run of tiny",
+    ),
+    "published, claims on weights for a page": (
+        ["--figure=tiny", "--published=.", "--evaluate", "--page=x.md"],
+        "`page` must be left out where .*Its weights move farther",
     ),
     "nothing there": (
         ["--figure=tiny", "--evaluate"], "`output_dir` must hold a run of tiny",
@@ -204,26 +220,31 @@ PARTS = re.findall(r"<!-- figure (\w+) -->\n## ", PAGE.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_the_pages_tables_are_what_published_rows_come_to(name):
+def test_the_pages_tables_are_what_published_results_come_to(name):
     page = PAGE.read_text("utf-8")
-    part = page.split(f"<!-- figure {name} -->")[1].split("<!-- end")[0]
-    (flags,) = re.findall(r"^    python binaries/reproduce.py (.*)", part, re.M)
-    given = dict(re.findall(r"--(train_steps|replicates)=(\w+)", flags))
+    part = page.split(f"<!-- figure {name} -->\n")[1].split("\n<!-- end")[0]
+    (command,) = re.findall(r"^    python binaries/reproduce.py .*", part, re.M)
+    given = dict(re.findall(r"--(\w+)=(\w+)", command))
+    assert set(given) <= {"figure", "train_steps", "replicates", "published"}
+    figure = claims.FIGURES[given["figure"]]
+    short = name.endswith("_short")
+    assert name == given["figure"] + ("_short" if short else "")
+    assert short == ("--short" in command)
+    changes = {k: given[k] for k in ("train_steps",) if k in given}
     if "replicates" in given:
-        given["replicates"] = int(given["replicates"])
-    short = "--short" in flags
-    figure = claims.FIGURES[name.removesuffix("_short")]
-    configs = figure.configs(short=short, output_dir="none", **given)
-    rows = ROOT / "docs" / "results" / ("short" if short else "")
-    runs = claims.read_runs(configs, str(rows))
-    assert all(run.rows for run in runs.values())
+        changes["replicates"] = int(given["replicates"])
+    configs = figure.configs(short=short, **changes)
+    runs = claims.read_runs(configs, str(ROOT / "docs" / "results"))
+    outcomes = figure.judge(runs)
     judged = claims.markdown(
-        "", figure.judge(runs), "", configs, runs
-    ).splitlines()
-    lines = [line for line in judged if line.startswith("| ")][2:]
-    # Claims on weights need the tickets.
-    lines = [line for line in lines if "left out | not run |" not in line]
-    assert lines and set(lines) <= set(part.splitlines())
+        f"{name}: {figure.title}", outcomes, command.strip(), configs, runs
+    )
+    lines, found = judged.splitlines(), part.splitlines()
+    before = [None] * (len(lines) - len(outcomes))
+    for one, line, there in zip(before + outcomes, lines, found, strict=True):
+        # Claims on weights need the tickets.
+        if one is None or not one.claim.of_weights:
+            assert line == there
 
 
 def test_the_pages_commands_name_figures_that_exist():

@@ -20,7 +20,6 @@ from tf_lottery.claims.claim import judge
 from tf_lottery.claims.figure import Figure
 from tf_lottery.claims.figure import cost
 from tf_lottery.claims.figure import read_runs
-from tf_lottery.claims.figure import write_rows
 from tf_lottery.claims.main_body import MAIN_BODY
 from tf_lottery.claims.wording import CLAIM_COLUMNS
 from tf_lottery.claims.wording import claim_rows
@@ -53,5 +52,4 @@ __all__ = [
     "read_runs",
     "renewed",
     "text",
-    "write_rows",
 ]

@@ -52,6 +52,7 @@ class Part:
         unit: RATIO, POINTS or SHARE.
         low: the claim holds above it, in the unit of the values.
         high: the claim holds below it.
+        of_weights: whether it is measured on the tickets, not the rows.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Part:
     unit: str
     low: float = -math.inf
     high: float = math.inf
+    of_weights: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Claim:
     parts: Sequence[Part]
     every: bool = True
     note: str = ""
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether tickets are needed to judge it, not results.csv alone."""
+        return any(part.of_weights for part in self.parts)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_lottery import report
-from tf_lottery.analysis import with_search_costs
 from tf_lottery.claims.claim import Claim
 from tf_lottery.claims.claim import Outcome
 from tf_lottery.claims.claim import Runs
@@ -16,6 +15,7 @@ from tf_lottery.claims.claim import judge
 from tf_lottery.config import Config
 from tf_lottery.fingerprint import run_name
 from tf_lottery.page import Run
+from tf_lottery.paths import is_file
 from tf_lottery.plan import trainings
 from tf_lottery.results import Results
 from tf_lottery.tickets import RunDirectory
@@ -95,81 +95,47 @@ def cost(configs: Mapping[str, Config]) -> tuple[int, int]:
 
 
 def read_runs(
-    configs: Mapping[str, Config], rows: str | None = None
+    configs: Mapping[str, Config], published: str | None = None
 ) -> dict[str, Run]:
     """Returns the runs of configurations as they are on disk now.
 
     Args:
         configs: of models of this library, that start from no ticket.
-        rows: folder of results.csv files called after the settings, such as
-            `write_rows` writes. One that is there is read in place of the
-            run's own; claims on weights are left without a value then, where
-            the run's tickets are not there too.
+        published: where to read results.csv of the run directories, in place
+            of `output_dir`. Nothing else of them need be there; claims on
+            weights have no value then.
 
     Returns:
-        `{name: Run}`; one that is not there has no rows.
+        `{name: Run}`, with the configuration's replicates; one that is not
+        there has no rows.
 
     Raises:
-        ValueError: a file in `rows` cannot be read, or its trainings are not
-            as long as the configuration's; or there is no file of any.
+        ValueError: a published results.csv cannot be read.
     """
-    if rows is not None:
-        _check_published(configs, rows)
     runs = {}
     for name, config in configs.items():
         values = config.to_json()
-        path = os.path.join(config.output_dir, run_name(values))
-        found = None if rows is None else _published(name, config, rows)
-        if found is None:
-            found = with_search_costs(
-                RunDirectory(path, notice=lambda line: None).rows(),
-                config.method,
-            )
-        runs[name] = Run(path, name, values, Results.of(found, path, values))
+        folder = config.output_dir if published is None else published
+        path = os.path.join(folder, run_name(values))
+        if published is None:
+            rows = RunDirectory(path, notice=lambda line: None).rows()
+        else:
+            rows = _published(path)
+        planned = {key.replicate for key in trainings(config.resolved())}
+        rows = [row for row in rows if row["replicate"] in planned]
+        runs[name] = Run(path, name, values, Results.of(rows, path, values))
     return runs
 
 
-def write_rows(runs: Runs, folder: str) -> None:
-    """Writes what claims on accuracy and speed were judged by.
-
-    Args:
-        runs: `{name: Run}`; each with rows becomes NAME.csv, in the columns
-            of results.csv.
-        folder: is made where it is missing.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    for name, run in runs.items():
-        if run.rows:
-            file = os.path.join(folder, f"{name}.csv")
-            report.write_results(run.rows, file, run.metric)
-
-
-def _check_published(configs: Mapping[str, Config], folder: str) -> None:
-    files = [os.path.join(folder, f"{name}.csv") for name in configs]
-    if not any(map(os.path.isfile, files)):
+def _published(path: str) -> list[dict[str, Any]]:
+    file = os.path.join(path, "results.csv")
+    if not is_file(file):
+        return []
+    try:
+        return report.read_results(file)
+    except ValueError as error:
         raise ValueError(
-            "`rows` must be a folder with one at least of "
-            f"{', '.join(map(os.path.basename, files))}. Received: "
-            f"rows={folder}. Give the folder that an evaluation has written."
-        )
-
-
-def _published(
-    name: str, config: Config, folder: str
-) -> list[dict[str, Any]] | None:
-    """The rows of a file that is there."""
-    file = os.path.join(folder, f"{name}.csv")
-    if not os.path.isfile(file):
-        return None
-    found = report.read_results(file)
-    lengths = {row["train_steps"] for row in found}
-    if lengths - {config.train_steps.count}:
-        raise ValueError(
-            f"`rows` must hold trainings of {config.train_steps} of {name}. "
-            f"Received: {file}, with trainings of "
-            f"{', '.join(map(str, sorted(lengths)))} steps. Give --short, or "
-            "leave it out, as for the evaluation that wrote it."
-        )
-    return found
+            "`published` must hold results.csv of runs, whole. Received: "
+            f"{file}, which cannot be read. Copy it anew from its run "
+            "directory."
+        ) from error

@@ -171,9 +171,8 @@ def moved(run: str, percent: float, kernel: str) -> Part:
     def value(found: Movement) -> float:
         return math.log(found.ratio) if found.ratio > 0 else math.nan
 
-    return Part(
-        kernel, _weights(run, percent, kernel, value), RATIO, low=0.0
-    )
+    measure = _weights(run, percent, kernel, value)
+    return Part(kernel, measure, RATIO, low=0.0, of_weights=True)
 
 
 def outward(run: str, percent: float, kernel: str) -> Part:
@@ -195,9 +194,8 @@ def outward(run: str, percent: float, kernel: str) -> Part:
     def value(found: Movement) -> float:
         return found.stay_away
 
-    return Part(
-        kernel, _weights(run, percent, kernel, value), SHARE, low=0.5
-    )
+    measure = _weights(run, percent, kernel, value)
+    return Part(kernel, measure, SHARE, low=0.5, of_weights=True)
 
 
 def _weights(

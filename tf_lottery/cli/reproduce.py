@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tf_lottery import paths
 from tf_lottery.cli.errors import quiet_tensorflow
 from tf_lottery.cli.errors import run_command
 
@@ -30,10 +31,10 @@ _OWN: dict[str, tuple[Any, str]] = {
     "evaluate": (
         False, "Train nothing; judge by what there is in output_dir.",
     ),
-    "rows": (
+    "published": (
         None,
-        "Folder of published results, such as docs/results: its NAME.csv is "
-        "read in place of the run NAME in output_dir. With --evaluate.",
+        "With --evaluate: read results.csv of the runs from this folder, such "
+        "as docs/results, and not from output_dir.",
     ),
     "page": (
         None, "Markdown page whose part about the figure is renewed, too.",
@@ -95,22 +96,42 @@ def _run(argv: list[str], outcome: Any) -> int:
             f"`figure` must be one of {', '.join(claims.FIGURES)}. Received: "
             f"figure={own['figure']}. --list says what they are."
         )
-    if own["rows"] and not own["evaluate"]:
-        raise ValueError(
-            "`rows` must be left out unless --evaluate is given. Received: "
-            f"rows={own['rows']}. Give both to train nothing."
-        )
     figure = claims.FIGURES[own["figure"]]
     configs = figure.configs(short=own["short"], **given)
+    plan = given.get("plan", False)
+    if own["published"] is not None:
+        _check_published(figure, own, plan)
     if own["page"]:
         # Before anything is trained that it is to tell of.
         _read_page(own["page"])
-    plan = given.get("plan", False)
     if plan or not own["evaluate"]:
         _train(configs)
     if not plan:
         _report(figure, configs, own, given)
     return 0
+
+
+def _check_published(
+    figure: Figure, own: Mapping[str, Any], plan: bool
+) -> None:
+    folder = own["published"]
+    if plan or not own["evaluate"]:
+        raise ValueError(
+            "`published` must be given with --evaluate, and not with --plan. "
+            f"Received: published={folder}. Nothing is trained where it is."
+        )
+    if not paths.is_folder(folder):
+        raise ValueError(
+            "`published` must be a folder. Received: "
+            f"published={folder}. Give that of the run directories."
+        )
+    weights = [claim.text for claim in figure.claims if claim.of_weights]
+    if own["page"] and weights:
+        raise ValueError(
+            "`page` must be left out where claims need more than published "
+            f"results. Received: page={own['page']}, and the claim "
+            f"\"{weights[0]}\". Leave out --published to judge the runs."
+        )
 
 
 def _of_config() -> dict[str, tuple[Any, str]]:
@@ -145,12 +166,15 @@ def _report(
     from tf_lottery import claims
     from tf_lottery import report
 
-    runs = claims.read_runs(configs, own["rows"])
+    runs = claims.read_runs(configs, own["published"])
     (folder,) = {config.output_dir for config in configs.values()}
     if not any(run.rows for run in runs.values()):
+        flag, where = "output_dir", folder
+        if own["published"] is not None:
+            flag, where = "published", own["published"]
         raise ValueError(
-            f"`output_dir` must hold a run of {own['figure']}. Received: "
-            f"output_dir={folder}, where nothing of it has finished. Leave "
+            f"`{flag}` must hold a run of {own['figure']}. Received: "
+            f"{flag}={where}, where nothing of it has finished. Leave "
             "out --evaluate to train it."
         )
     name = own["figure"] + ("_short" if own["short"] else "")
@@ -166,8 +190,7 @@ def _report(
         f"{stem}.csv",
     )
     atomic.replace_file(f"{stem}.md", f"{part}\n".encode())
-    claims.write_rows(runs, f"{stem}-rows")
-    written = [f"{stem}.csv", f"{stem}.md", f"{stem}-rows"]
+    written = [f"{stem}.csv", f"{stem}.md"]
     if own["page"]:
         after = claims.renewed(_read_page(own["page"]), name, part)
         atomic.replace_file(own["page"], after.encode())
@@ -203,6 +226,8 @@ def _command(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     flags = [f"--figure={own['figure']}"]
     flags += ["--short"] if own["short"] else []
     flags += [f"--{n}={given[n]}" for n in _VERSION if n in given]
+    if own["published"] is not None:
+        flags.append(f"--evaluate --published={own['published']}")
     return " ".join(["python binaries/reproduce.py", *flags])
 
 
