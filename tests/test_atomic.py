@@ -1,12 +1,14 @@
 """Replacing a file: whole or not at all."""
 
 import errno
+import fcntl
 import os
 import stat
 
 import pytest
 
 from tf_lottery import atomic
+from tf_lottery.atomic import held
 from tf_lottery.atomic import replace_file
 
 
@@ -72,3 +74,25 @@ def test_the_temporary_file_is_hidden_and_beside_it(tmp_path, monkeypatch):
     # A run directory is swept of these names after a crash.
     assert seen[0].parent == tmp_path
     assert seen[0].name.startswith(".a.") and seen[0].suffix == ".tmp"
+
+
+def test_a_folder_is_held_until_the_end_of_the_block(tmp_path):
+    handle = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            with held(str(tmp_path)):
+                with pytest.raises(BlockingIOError):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                raise ZeroDivisionError
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(handle)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "gs://bucket/run"])
+def test_what_cannot_be_held_keeps_nobody(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with held(folder):
+        pass
+    assert not os.listdir(tmp_path)

@@ -1,6 +1,8 @@
 """Lines between the tickets of a run, and how the page shows them."""
 
 import csv
+import fcntl
+import os
 import json
 import re
 import shutil
@@ -186,6 +188,49 @@ def test_a_kill_between_the_files_costs_one_line(
         )
     assert read(folder / "connectivity.csv")[-1]["error"] == "0.5"
     assert report.read_lines(folder) == (points[:-90], barriers[:-1])
+
+
+def some_line(middle):
+    return analysis.Connectivity(tuple(
+        analysis.Point(alpha, split, error, 0.1)
+        for split in ("test", "train", "validation")
+        for alpha, error in ((0.0, 0.1), (0.5, middle), (1.0, 0.1))
+    ))
+
+
+def test_processes_that_share_a_run_keep_each_others_lines(tmp_path):
+    lines = [
+        Line(replicate, "next_level", 0, level, 1.0)
+        for replicate, level in ((0, 0), (1, 0), (0, 1))
+    ]
+    # Each reads what there is once, as processes of a job array do.
+    books = [LineBook(str(tmp_path), print) for _ in range(2)]
+    for line in lines:
+        books[line.replicate].add(line, "a", "b", some_line(0.2))
+    found = LineBook(str(tmp_path), print)
+    assert [found.barrier(line, "a", "b") for line in lines] == [0.1] * 3
+    assert len(found.barriers) == 3 and len(found.points) == 27
+
+
+def test_another_process_waits_while_a_line_is_written(tmp_path, monkeypatch):
+    first, second = (Line(r, "next_level", 0, 0, 1.0) for r in (0, 1))
+    books = [LineBook(str(tmp_path), print) for _ in range(2)]
+    books[0].add(first, "a", "b", some_line(0.2))
+    seen, real = [], atomic.replace_file
+
+    def between(path, data):
+        handle = os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+        seen.append(os.path.basename(path))
+        real(path, data)
+
+    monkeypatch.setattr(atomic, "replace_file", between)
+    books[1].add(second, "c", "d", some_line(0.3))
+    assert seen == ["connectivity.csv", "barriers.csv"]
 
 
 def test_without_pairs_it_is_said(command, tmp_path):

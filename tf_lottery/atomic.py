@@ -1,10 +1,11 @@
 """Files that are either the old version or the new one, never half of it."""
 
+import contextlib
 import io
 import os
 import pathlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from tf_lottery.paths import is_remote
@@ -64,3 +65,33 @@ def replace_file(
             # A failing write does not say where.
             error.filename = error.filename or str(target)
         raise
+
+
+@contextlib.contextmanager
+def held(folder: str) -> Iterator[None]:
+    """Keeps other processes that hold the folder waiting, for a short while.
+
+    For files that several processes read, add to and write. A lock goes with
+    the process that has it, however that ends. An object store has none, nor
+    have some network file systems, nor Windows, nor a folder that is not
+    there: then nobody waits.
+
+    Args:
+        folder: a path on this machine, or an address.
+
+    Yields:
+        None.
+
+    Example:
+        >>> import tempfile
+        >>> with held(tempfile.mkdtemp()):
+        ...     pass
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ import keras
 
 from tf_lottery import analysis
 from tf_lottery import assembly
+from tf_lottery import atomic
 from tf_lottery import data
 from tf_lottery import loading
 from tf_lottery import models
@@ -51,7 +53,8 @@ class Line:
 class LineBook:
     """The finished lines of a run directory.
 
-    A line is finished while both of its tickets are what they were.
+    A line is finished while both of its tickets are what they were. Several
+    processes may add to one run directory.
 
     Args:
         run_dir: the run directory.
@@ -63,15 +66,20 @@ class LineBook:
     """
 
     def __init__(self, run_dir: str, notice: Callable[[str], None]):
+        self._run_dir = run_dir
         self._folder = os.path.join(run_dir, "report")
         self.points: list[dict[str, Any]] = []
         self.barriers: list[dict[str, Any]] = []
         try:
-            self.points, self.barriers = report.read_lines(self._folder)
-        except FileNotFoundError:
-            pass
+            with atomic.held(run_dir):
+                self._read()
         except ValueError as error:
             notice(str(error))
+
+    def _read(self) -> None:
+        # The two files are of one moment only while nobody writes them.
+        with contextlib.suppress(FileNotFoundError):
+            self.points, self.barriers = report.read_lines(self._folder)
 
     def barrier(
         self, line: Line, first: str, second: str, split: str = "test"
@@ -115,6 +123,15 @@ class LineBook:
             "first": first,
             "second": second,
         }
+        with atomic.held(self._run_dir):
+            # What others have added; damaged files are written anew.
+            with contextlib.suppress(ValueError):
+                self._read()
+            self._write(line, points, row)
+
+    def _write(
+        self, line: Line, points: list[dict[str, Any]], row: dict[str, Any]
+    ) -> None:
         known = len(self.barriers)
         self.points, self.barriers = (
             [r for r in rows if not _is(r, line)]
