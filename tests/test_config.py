@@ -367,7 +367,6 @@ def test_dense_takes_no_branches():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rewind": 5, "train_steps": 5}, r"`rewind` must be before .*=5it"),
         (
             {"retrain": "fine_tune", "lr_schedule": "cosine"},
             r"`retrain` must .*cosine",

@@ -57,11 +57,11 @@ def task(training=None, **changes):
 
 @pytest.fixture
 def run(tmp_path):
-    def run(*arguments, build=build, **changes):
+    def run(*arguments, build=build, made=None, **changes):
         values = dict(
             levels=2, quiet=True, report=False, output_dir=str(tmp_path),
         )
-        made = task(*arguments, build=build)
+        made = made or task(*arguments, build=build)
         return tfl.run(task=made, **{**values, **changes})
 
     return run
@@ -111,6 +111,21 @@ def test_every_level_starts_from_the_rewind_weights_and_stays_masked(run):
             # The function moves pruned weights too: it is undone.
             assert not ticket.trained[path][~keep].any()
             assert ticket.trained[path][keep].all()
+
+
+def test_a_long_task_rewinds_to_a_late_step(run):
+    def train(model, *, start_step, at_rewind_step=None, **how):
+        if at_rewind_step is not None:
+            starts.append(at_rewind_step[0])
+            at_rewind_step[1]()
+        starts.append(start_step)
+        return {"test_cost": 1.0}
+
+    starts = []
+    # Beyond what training on data takes by default.
+    made = dataclasses.replace(task(train), train_steps=10_000)
+    run(train, made=made, levels=1, rewind="4000it")
+    assert starts == [4000, 0, 4000]
 
 
 def test_a_run_goes_on_where_it_was_cut_off(run):
@@ -271,7 +286,7 @@ def test_one_shot_and_at_init(run):
         ({"instability_steps": "0it"}, "`instability_steps` must be left"),
         ({"rewind": "auto"}, "`rewind` must be a step for a task"),
         ({"retrain": "fine_tune"}, "`retrain` must be another than fine_tu"),
-        ({"rewind": "4it"}, "`rewind` must be before train_steps=4it"),
+        ({"rewind": "4it"}, "`rewind` must be before the 4 steps of training"),
         ({"criterion": "snip"}, "`criterion` must be .*snip"),
         (
             {"method": "gradual", "target_sparsity": 0.5},

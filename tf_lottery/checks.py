@@ -106,12 +106,6 @@ def check(config: Any) -> None:
             f"momentum={config.momentum}. 0.9 is usual."
         )
     ends = config.train_steps
-    rewind = config.rewind
-    if rewind and rewind.unit == ends.unit and rewind.count >= ends.count:
-        raise ValueError(
-            f"`rewind` must be before train_steps={ends}. Received: "
-            f"rewind={config.rewind}. Rewind to an earlier step."
-        )
     if config.warmup.unit == ends.unit and config.warmup.count > ends.count:
         raise ValueError(
             f"`warmup` must end within train_steps={ends}. Received: "
