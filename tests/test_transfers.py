@@ -134,6 +134,17 @@ def test_no_array_is_read_to_see_whether_the_source_is_the_same(
         )
 
 
+def test_a_source_offers_all_its_levels_after_a_rerun_with_fewer(
+    matrix, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(runs_of(matrix.folder)["digits", "imp"], run)
+    config = json.loads((run / "config.json").read_text())
+    assert config["levels"] == 1
+    (run / "config.json").write_text(json.dumps({**config, "levels": 0}))
+    assert read_source(str(run)).levels == 1
+
+
 def test_where_the_source_lies_does_not_matter_but_what_it_is(
     matrix, command, tmp_path
 ):
@@ -184,6 +195,7 @@ def test_one_ticket_is_level_1(matrix, command, tmp_path):
     [
         (["--datasets=digits"], "at least two different settings"),
         (["--datasets=digits,digits"], "at least two different settings"),
+        (["--optimizers=adam,adam:1.2e-3"], "at least two different settings"),
         (["--optimizers=sgd:fast,adam"], "names with a learning rate"),
         (["--optimizers=sgd,nothing"], "`optimizer` must be"),
         (["--datasets=digits:0-4,digits:5-12"], "of the classes 0 to 9"),

@@ -305,7 +305,9 @@ def _sources(
         for dataset in datasets or [config.dataset]
         for optimizer in optimizers or [config.optimizer]
     ]
-    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
+    # Two texts may be of one setting: adam, and adam:1.2e-3.
+    settings = {(dataset, name, rate) for dataset, name, rate, _ in chosen}
+    if len(chosen) < 2 or len(settings) < len(chosen):
         raise ValueError(
             "`datasets` and `optimizers` must make at least two different "
             f"settings. Received: datasets={','.join(datasets)}, optimizers="

@@ -112,4 +112,7 @@ def read_source(path: str) -> TicketSource:
             "runs/NAME/replicate_0/main/level_07/ticket, or runs/NAME."
         ) from None
     told = {k: known[k] for k in _TOLD if k in known}
-    return TicketSource(path, levels, RunDirectory(path), digest, told)
+    run = RunDirectory(path)
+    # config.json has those of the last command, which may have asked for less.
+    there = [r["level"] for r in run.rows() if r["branch"] == "main"]
+    return TicketSource(path, max([levels, *there]), run, digest, told)
