@@ -77,6 +77,18 @@ def test_results_of_an_earlier_version_have_no_costs(make, tmp_path, parse):
     assert "Accuracy against density" in parsed.text
 
 
+def test_flops_beyond_counting_are_of_no_earlier_version(make, monkeypatch):
+    folder, real = make(), RunDirectory.rows
+    (folder / "results.csv").unlink()
+    unknown = {"inference_flops": None, "train_flops": None}
+    monkeypatch.setattr(
+        RunDirectory, "rows", lambda self: [r | unknown for r in real(self)]
+    )
+    run = read_run(str(folder))
+    assert "results.csv is missing" in run.notices[0]
+    assert len(run.notices) == 1 and run.rows[0]["inference_flops"] is None
+
+
 def test_trainings_that_results_lack_are_added(make):
     """A process was killed before it wrote them, or others trained them."""
     folder = make()

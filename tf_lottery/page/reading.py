@@ -317,7 +317,11 @@ def _rows(
                 "There are no level.json files: the results here are those "
                 "of results.csv alone."
             )
-    if any(row["inference_flops"] is None for row in rows):
+    # What could not be counted is there as None in a level.json, and beside
+    # steps in results.csv.
+    if any("inference_flops" not in row for row in whole) or any(
+        row["inference_flops"] is row["search_steps"] is None for row in rows
+    ):
         notices.append(
             "Costs are not known, or not all: the results are of an earlier "
             "version."
