@@ -238,7 +238,10 @@ def test_movement_of_methods_without_rounds(method, shown, make_run):
     [
         ({}, "the initial values"),
         ({"rewind": "500it"}, "the values of the rewind point (500it)"),
-        ({"retrain": "fine_tune"}, "started from (--retrain=fine_tune)"),
+        (
+            {"retrain": "fine_tune"},
+            "the initial values, before all levels' trainings (--retrain=fine",
+        ),
     ],
 )
 def test_where_training_started_is_said(settings, words, make_run):

@@ -30,13 +30,15 @@ class KernelMeasures:
     Args:
         kept: weights kept.
         size: weights, kept or not.
-        initial: values that its kept weights started from.
-        signs: of its kept weights.
+        initial: `rewind` values of its kept weights, which its training
+            started from if they were rewound.
+        signs: of its kept weights, before (`rewind`) and after training.
         incoming: degrees of its outputs; None of a kernel of one axis.
         outgoing: degrees of its inputs; likewise.
-        movement: in the training that this ticket was found by: of the
-            weights that it keeps, and of those that it prunes. None at level
-            0, where that training is not there, and where none was.
+        movement: of the weights of the network that this ticket was found by,
+            from `rewind` to trained: of those that it keeps, and of those that
+            it prunes. None at level 0, where that training is not there, and
+            where none was.
     """
 
     kept: int

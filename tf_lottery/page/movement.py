@@ -52,10 +52,10 @@ def movement(runs: Sequence[Run]) -> Section | None:
             *(_finding(run, len(shown) > 1) for run in shown),
             "The distance is |w_T - w_k|, from "
             f"{' or '.join(dict.fromkeys(map(started, shown)))} to the "
-            "trained value, of the weights of one training: those that the "
-            "next mask keeps against those that it prunes. A weight moved "
-            "away from 0 if its magnitude grew. In part that is selection: "
-            "pruning by magnitude keeps the weights that have become large.",
+            "trained value, of the weights that a mask was found by: those "
+            "that it keeps against those that it prunes. A weight moved away "
+            "from 0 if its magnitude grew. In part that is selection: pruning "
+            "by magnitude keeps the weights that have become large.",
             *unread(shown),
             *left_out,
         ],

@@ -179,19 +179,24 @@ def not_known(runs: Sequence[Run]) -> list[str]:
 
 
 def started(run: Run) -> str:
-    """Returns what a level's training started from, in a few words.
+    """Returns what the `rewind` weights of tickets are, in a few words.
+
+    Where weights are not rewound, a level starts from those that the level
+    before was trained to; its ticket has those of the rewind point even so.
 
     Args:
         run: whose tickets they are.
     """
     step = str(run.config.get("rewind", "0it"))
-    if run.results.retrain != "rewind":
-        return (
-            "the values that training of the level started from "
-            f"(--retrain={run.results.retrain})"
-        )
     if run.config.get("ticket"):
-        return "the values that the transferred ticket came with"
-    if step.startswith("0"):
-        return "the initial values"
-    return f"the values of the rewind point ({step})"
+        point = "the values that the transferred ticket came with"
+    elif step.startswith("0"):
+        point = "the initial values"
+    else:
+        point = f"the values of the rewind point ({step})"
+    if run.results.retrain == "rewind":
+        return point
+    return (
+        f"{point}, before all levels' trainings "
+        f"(--retrain={run.results.retrain})"
+    )
