@@ -62,8 +62,8 @@ def test_a_control_costs_the_search_of_its_mask_and_its_own_training():
 @pytest.mark.parametrize("method, steps", [
     # With the ticket's training, in which its mask was found.
     ("gradual", 18), ("edge_popup", 18),
-    # One mask of the dense network's training, and of nothing.
-    ("one_shot", 20), ("at_init", 10),
+    # One mask of the dense network's training, and of two steps of it.
+    ("one_shot", 20), ("at_init", 12),
 ])
 def test_a_control_costs_what_found_its_mask(method, steps):
     control = row(1, "reinit", train_steps=10)
@@ -112,3 +112,14 @@ def test_rows_are_copied_in_order_and_can_be_done_again():
     assert rows == before
     assert [one["level"] for one in found] == [1, 0]
     assert with_search_costs(found) == found
+
+
+def test_a_mask_found_at_step_k_costs_the_dense_steps_before():
+    # Two of the dense network's ten steps, then eight of the ticket's.
+    control = row(1, "reinit", train_steps=10)
+    found = costs([row(0), row(1), control], "at_init")
+    assert found[1] == (10, 40, 12_000, 4800 + 2400, 0.12, 0)
+    assert found[2][0] == 12
+    whole = row(1, train_steps=10)
+    assert costs([row(0), whole], "at_init")[1][0] == 10
+    assert costs([row(0), row(1, train_steps=None)], "at_init")[1][0] is None

@@ -33,10 +33,11 @@ def with_search_costs(
     `search_effective_flops` and `search_seconds` of level L of a replicate
     are sums over its own training and those of branch "main" that made its
     mask: under a method with rounds the levels 0 to L - 1, under one that
-    prunes the trained network level 0, otherwise none. So a control costs
-    what the ticket of its level costs, but for its own training; where the
-    mask is only known at the end of the ticket's training, that one too. Of
-    tickets that were found elsewhere it is not known.
+    prunes the trained network level 0, otherwise its steps up to the rewind
+    point, if any. So a control costs what the ticket of its level costs, but
+    for its own training; where the mask is only known at the end of the
+    ticket's training, that one too. Of tickets that were found elsewhere it
+    is not known.
 
     `break_even_examples = ceil((S - D) / (f - e))`: after so many inferences
     the search has paid. S is `search_effective_flops`, D the training FLOPs
@@ -73,6 +74,9 @@ def with_search_costs(
         if (kind.inside or kind.strong) and row["branch"] != "main":
             levels = [*levels, level]
         before = [main.get((replicate, n), {}) for n in levels]
+        if level > 0 and not levels:
+            dense, ticket = (main.get((replicate, n), {}) for n in (0, level))
+            before = _up_to_rewind(dense, ticket)
         sums = {
             name: _total([*before, row], part) for name, part in _SUMS.items()
         }
@@ -86,6 +90,22 @@ def with_search_costs(
             sums[_BREAK_EVEN] = _break_even({**row, **sums}, dense)
         result.append({**row, **sums})
     return result
+
+
+def _up_to_rewind(dense: _Row, ticket: _Row) -> list[_Row]:
+    """What the dense network cost until the ticket's training set in."""
+    steps: Any = dense.get("train_steps")
+    rest: Any = ticket.get("train_steps")
+    if None in (steps, rest) or steps <= rest:
+        return []
+    cost: dict[str, Any] = {}
+    for part in _SUMS.values():
+        value: Any = dense.get(part)
+        if isinstance(value, int):
+            cost[part] = value * (steps - rest) // steps
+        elif value is not None:
+            cost[part] = value * (steps - rest) / steps
+    return [cost]
 
 
 def _total(rows: Sequence[_Row], part: str) -> Any:
