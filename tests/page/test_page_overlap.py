@@ -110,6 +110,20 @@ def test_text_says_what_was_planted(make):
     )
 
 
+def test_no_start_is_told_that_is_not_known(make):
+    masks = {0: ladder(0), 1: ladder(0)}
+    found = make("found", masks)
+    given = make("given", masks, ticket="found")
+    text = " ".join(overlap([found, given]).text)
+    assert "given: replicates, whose masks were found elsewhere, keep" in text
+    assert (
+        "found and given, replicate by replicate, are not to be held against "
+        "chance, as masks were found elsewhere (given); compared"
+    ) in text
+    text = " ".join(overlap([make("task", masks, task="t")]).text)
+    assert "task: replicates keep the same weights" in text
+
+
 def test_masks_that_are_not_nested_are_named(make):
     masks = {0: {1: ladder(0)[1], 2: ladder(5)[2]}}
     text = " ".join(overlap([make("r", masks)]).text)

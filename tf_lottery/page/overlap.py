@@ -126,11 +126,17 @@ def _replicates(run: Run, found: Sequence[Group]) -> list[str]:
     ]
     if not mine:
         return []
-    alike = run.config.get("initial_weights") is not None
-    start = (
-        "replicates, which start from the same weights and differ in data "
-        "order," if alike else "replicates, whose initial weights differ,"
-    )
+    start = "replicates, whose initial weights differ,"
+    if _given(run):
+        start = "replicates, whose masks were found elsewhere,"
+    elif run.config.get("initial_weights") is not None:
+        start = (
+            "replicates, which start from the same weights and differ in data "
+            "order,"
+        )
+    elif "task" in run.config:
+        # How its build draws weights is the task's own.
+        start = "replicates"
     more, less = (
         sum((g.z(ALL) or 0.0) * sign > _FAR for g in mine) for sign in (1, -1)
     )
@@ -180,23 +186,38 @@ def _runs(runs: Sequence[Run], found: Sequence[Group]) -> list[str]:
     pairs = [g for g in found if g.kind == "runs"]
     for group in _nearest(runs, pairs):
         one, other = (of[label] for label in group.runs)
-        same = "seed" in one.config and all(
-            one.config.get(k) == other.config.get(k) for k in _START
-        )
+        given = [run.label for run in (one, other) if _given(run)]
         count = sum(g.runs == group.runs for g in pairs)
         densities = f"{count} densities" if count > 1 else "1 density"
         text.append(
             f"{one.label} and {other.label}, replicate by replicate, "
             + (
-                "start from the same initial weights (model, initialiser and "
-                "seed are the same)"
-                if same else
-                "start from other initial weights, so that chance is what is "
-                "to be expected"
+                "are not to be held against chance, as masks were found "
+                f"elsewhere ({_listed(given)})"
+                if given else _starts(one, other)
             )
             + f"; compared at {densities}. {_at(group)}"
         )
     return text
+
+
+def _given(run: Run) -> bool:
+    """Whether its masks are those of another run, or of one ticket."""
+    return run.config.get("ticket") is not None
+
+
+def _starts(one: Run, other: Run) -> str:
+    if "seed" in one.config and all(
+        one.config.get(k) == other.config.get(k) for k in _START
+    ):
+        return (
+            "start from the same initial weights (model, initialiser and seed "
+            "are the same)"
+        )
+    return (
+        "start from other initial weights, so that chance is what is to be "
+        "expected"
+    )
 
 
 def _limits(runs: Sequence[Run], found: Sequence[Group]) -> list[str]:
