@@ -250,9 +250,11 @@ def test_what_is_refused_before_training(make, fit, data):
         fit(model, LotteryTicket(2, "5it"), epochs=2)
     with pytest.raises(ValueError, match="would keep no weight at level"):
         fit(model, LotteryTicket(9, "1ep", prune_rate=0.8), epochs=10)
-    for every in ("8it", "1ep"):
+    for every in ("8it", "9it", "1ep"):
         with pytest.raises(ValueError, match="step of level 0. .* rewind=9it,"):
             fit(model, LotteryTicket(1, every, rewind="9it"), epochs=3)
+    with pytest.raises(ValueError, match="step of level 0. .* every=1ep"):
+        fit(model, LotteryTicket(1, "1ep", rewind="6it"), epochs=2)
     assert int(np.asarray(model.optimizer.iterations)) == 0
     x = keras.Input((6,))
     plain = keras.Model(x, keras.layers.Dense(3)(x))

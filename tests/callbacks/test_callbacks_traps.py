@@ -76,6 +76,29 @@ def test_a_search_goes_on_under_names_that_keras_numbered_anew(
     ]
 
 
+def test_metrics_are_of_the_ticket_where_levels_meet_inside_an_epoch(
+    make, fit, data
+):
+    lottery = LotteryTicket(2, "9it")
+    fit(make(), [lottery], 5, validation_data=data)
+    rows = [level["epochs"] for level in lottery.history]
+    assert [[(row["epoch"], row["steps"]) for row in of] for of in rows] == [
+        [(0, 6)], [(1, 3), (2, 9)], [(3, 6)],
+    ]
+    first, second, last = lottery.tickets
+    assert first.metrics == last.metrics == {"steps": 9}
+    model = make(model=second.build_model(weights="trained"))
+    loss, accuracy = model.evaluate(*data, batch_size=8, verbose=0)
+    assert second.metrics["val_loss"] == pytest.approx(loss, rel=1e-5)
+    assert second.metrics["val_accuracy"] == pytest.approx(accuracy)
+    # Of the shared epoch, what the later level trained alone.
+    x, y = data
+    half = make(model=second.build_model()).fit(
+        x[24:], y[24:], batch_size=8, shuffle=False, verbose=0
+    )
+    assert rows[1][0]["loss"] == pytest.approx(half.history["loss"][0], 1e-5)
+
+
 def test_rates_may_be_numbers_of_numpy(make, fit, tmp_path):
     lottery = LotteryTicket(
         np.int64(1), "1ep", prune_rate=np.float32(0.5), output_dir=tmp_path

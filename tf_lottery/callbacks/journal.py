@@ -117,14 +117,22 @@ class Journal:
             )
             ticket.save(os.path.join(self._folder, _REWIND))
 
-    def add_epoch(self, epoch: int, logs: Mapping[str, Any] | None) -> None:
-        """Adds the logs of an epoch."""
+    def add_epoch(
+        self, epoch: int, step: int, logs: Mapping[str, Any] | None
+    ) -> None:
+        """Adds the logs of an epoch.
+
+        Args:
+            epoch: of `fit`.
+            step: steps that the level has trained at its end.
+            logs: of the epoch.
+        """
         # A metric may be a number per class.
         row = {
             k: np.asarray(v, "float64").tolist()
             for k, v in (logs or {}).items()
         }
-        self.epochs.append({"epoch": epoch, **row})
+        self.epochs.append({"epoch": epoch, **row, "steps": step})
         self._write()
 
     def end_level(self, model: keras.Model, step: int) -> Ticket:
@@ -141,6 +149,9 @@ class Journal:
                 "or let level 0 train longer."
             )
         metrics = self.epochs[-1] if self.epochs else {}
+        # Logs from before the level's end are of another network.
+        if metrics.get("steps") != step:
+            metrics = {}
         ticket = Ticket.of(
             model,
             rewind=self.rewind_state,

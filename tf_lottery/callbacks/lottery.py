@@ -52,6 +52,9 @@ class LotteryTicket(keras.callbacks.Callback):
     learning-rate schedule, at step k. Training ends after the last level, or
     with `fit`'s epochs: give it `(levels + 1) * every` of them.
 
+    A ticket's metrics are the logs of the epoch with which its level ended; a
+    level that ended inside an epoch has none but its `steps`.
+
     With an `output_dir`, tickets and history are written as levels end, and
     `keras.callbacks.BackupAndRestore` beside this callback resumes a killed
     `fit` where its backup was taken.
@@ -83,7 +86,7 @@ class LotteryTicket(keras.callbacks.Callback):
     Attributes:
         tickets: the `Ticket` of every level that has ended.
         history: a dict per level: level, density, kept weights, number of
-            epochs and steps, and the logs of every epoch.
+            epochs and steps, and the logs of every epoch with steps so far.
 
     Raises:
         ValueError: an argument out of range; in `fit`, a model without masks,
@@ -216,7 +219,7 @@ class LotteryTicket(keras.callbacks.Callback):
         unit = batches if self.every.unit == "it" else steps
         level = self.every.count * unit
         # Of epochs of unknown length it is found on the way.
-        if 0 < level < k * batches:
+        if 0 < level <= k * batches:
             raise ValueError(
                 "`rewind` must be a step of level 0. Received: rewind="
                 f"{self.rewind}, every={self.every}. Rewind to an earlier one."
@@ -322,8 +325,8 @@ class LotteryTicket(keras.callbacks.Callback):
             logs["sparsity"] = get_mask(model).sparsity
         if journal.level_ended:
             return
-        journal.add_epoch(epoch, logs)
         step = int(np.asarray(model.optimizer.iterations)) - journal.base
+        journal.add_epoch(epoch, step, logs)
         if self._is_over(step, epoch + 1) or self._has_stalled():
             self._end_level(model, step)
 
@@ -376,17 +379,14 @@ class LotteryTicket(keras.callbacks.Callback):
 
     def _next_level(self, model, epoch):
         prune_level(
-            model,
-            self._journal.level + 1,
-            self._planned,
-            self._pruner,
-            self.seed,
-            self.collapse,
-            initial=self._journal.rewind_state,
+            model, self._journal.level + 1, self._planned, self._pruner,
+            self.seed, self.collapse, initial=self._journal.rewind_state,
             **self._data,
         )
         set_state(model, self._journal.rewind_state)
         reset_optimizer(model.optimizer, model)
+        # The means of an epoch that two levels share are of the later one.
+        model.reset_metrics()
         # Its count has moved, and starts anew.
         self._batches = -1
         self._journal.start_level(model, epoch)
