@@ -191,6 +191,21 @@ def test_what_identifies_a_run(run):
     assert sum(f.startswith("toy-functional-imp-") for f in folders) == 5
 
 
+def test_settings_with_numbers_for_keys_are_gone_on_with(run, tmp_path):
+    sizes = {"units": {2: 8, 10: 16}, "mixed": {2: 8, "x": 16}}
+    toy = task(settings=sizes)
+    sizes["units"][3] = 4
+    assert toy.settings == {
+        "units": {"2": 8, "10": 16}, "mixed": {"2": 8, "x": 16},
+    }
+    for levels in (0, 1):
+        results = tfl.run(
+            task=toy, levels=levels, quiet=True, report=False,
+            output_prune_rate=0.2, output_dir=tmp_path,
+        )
+    assert len(results.rows) == 2
+
+
 def test_config_json_tells_the_task_and_nothing_that_is_not_so(run):
     results = run(levels=0)
     with open(os.path.join(results.run_dir, "config.json")) as file:

@@ -125,12 +125,14 @@ class Task:
                 f"{self.unit!r:.200}. Write for example 'epoch'."
             )
         try:
-            json.dumps(dict(self.settings), allow_nan=False)
+            text = json.dumps(dict(self.settings), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 "`settings` must be plain JSON values by name. Received: "
                 f"settings={self.settings!r} ({error}). Leave out objects."
             ) from error
+        # As a file gives them back: keys are texts there.
+        object.__setattr__(self, "settings", json.loads(text))
 
     def to_json(self) -> dict[str, Any]:
         """Returns what identifies it, as plain JSON values."""

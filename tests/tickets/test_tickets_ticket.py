@@ -356,6 +356,21 @@ def test_metrics_of_any_number_type_are_saved(tmp_path):
         Ticket.of(model, rewind=get_state(model), metrics={"a": object()})
 
 
+@pytest.mark.parametrize("units", [{2: 8, 10: 16}, {2: 8, "x": 16}])
+def test_keys_that_are_no_texts_are_saved_as_texts(tmp_path, units):
+    model = masked_network()
+    config = {"units": units}
+    ticket = Ticket.of(model, rewind=get_state(model), config=config)
+    make_ticket(config=config).save(tmp_path / "direct")
+    ticket.save(tmp_path / "of")
+    texts = {"units": {str(k): v for k, v in units.items()}}
+    for name in ("direct", "of"):
+        assert Ticket.load(tmp_path / name).config == texts
+    assert ticket.config == texts
+    with pytest.raises(TypeError, match=r"^`config` must hold .* type object"):
+        Ticket.of(model, rewind=get_state(model), config={"a": object()})
+
+
 def test_raw_weights_left_by_an_optimizer_that_mixes_them_are_dropped():
     model = masked_network()
     mask = {k: drop_first(v) for k, v in get_mask(model).items()}

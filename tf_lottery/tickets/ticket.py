@@ -137,8 +137,8 @@ class Ticket:
             metrics: what training returned.
 
         Raises:
-            TypeError: metrics that are no dict, or hold what is no number,
-                text, list or dict.
+            TypeError: metrics that are no dict, or metrics or a config that
+                hold what is no number, text, list or dict.
         """
         if not (metrics is None or isinstance(metrics, Mapping)):
             raise TypeError(
@@ -160,7 +160,7 @@ class Ticket:
             dict(rewind),
             get_state(model),
             level,
-            dict(config or {}),
+            plain_values(config or {}, "config"),
             plain_values(metrics or {}),
             strip_masks(model).to_json() if copied else None,
         )

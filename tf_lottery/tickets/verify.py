@@ -151,6 +151,8 @@ def file_digest(path: str) -> str:
 
 def json_digest(meta: Mapping[str, Any]) -> str:
     """Returns the checksum that ticket.json holds of its other content."""
+    # As it will be read: keys are texts there, and sorted as such.
+    meta = json.loads(json.dumps(meta))
     return hashlib.sha256(
         json.dumps(meta, sort_keys=True).encode()
     ).hexdigest()
