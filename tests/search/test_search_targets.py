@@ -1,5 +1,6 @@
 """Tickets of target sparsities, with a `train` that trains nothing."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -16,8 +17,6 @@ SPARSITIES = 0.5, 0.75
 
 
 def loss(y, outputs):
-    import keras
-
     return keras.losses.sparse_categorical_crossentropy(
         y, outputs, from_logits=True
     )
@@ -130,6 +129,36 @@ def test_levels_that_are_asked_for_alone(make_model, fake_train):
     )) == []
     assert alone.mask == whole[2].mask
     assert same(alone.rewind, whole[2].rewind)
+
+
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+def test_a_dense_ticket_under_names_that_keras_numbered_anew(
+    fake_train, tmp_path, scope
+):
+    def unnamed(units=3):
+        # Its layers are `dense`, then `dense_2`, and so on.
+        layers = [keras.layers.Dense(8), keras.layers.Dense(units)]
+        return keras.Sequential([keras.Input((6,)), *layers])
+
+    dense = next(
+        find_at_sparsities(unnamed(), fake_train(), sparsities=[0.5])
+    )
+    train = fake_train()
+    tickets = find_at_sparsities(
+        unnamed(), train, sparsities=SPARSITIES, dense=dense, scope=scope,
+        levels=np.arange(1, 3),
+    )
+    for level, ticket in enumerate(tickets, 1):
+        assert not ticket.rewind.keys() & dense.rewind.keys()
+        assert np.array_equal(
+            list(ticket.rewind.values())[1], list(dense.rewind.values())[1]
+        )
+        ticket.save(tmp_path / str(level))
+    assert [call["level"] for call in train.calls] == [1, 2]
+    with pytest.raises(ValueError, match="^`rewind` must "):
+        find_at_sparsities(
+            unnamed(units=4), train, sparsities=SPARSITIES, dense=dense
+        )
 
 
 @pytest.mark.parametrize("method", ["gradual", "set", "rigl"])
@@ -253,6 +282,11 @@ def test_a_change_goes_on_from_its_state(make_model, method):
 def test_what_is_not_for_a_method(make_model, fake_train):
     for how, name in (
         (dict(method="set", structure="1x2"), "structure"),
+        (
+            dict(method="gradual", structure="2:4", sparsities=[0.5],
+                 exclude="out/*", every=2, end_step=6),
+            "structure",
+        ),
         (dict(method="gradual", every=0, end_step=5), "every"),
         (dict(method="rigl", every=6, end_step=6, x=X, y=Y), "every"),
         (dict(method="gradual", every=4, end_step=6), "every"),

@@ -120,6 +120,25 @@ def test_other_classes_have_a_new_output_layer():
     assert alone[0].digest() == found[2].digest()
 
 
+def test_a_dense_ticket_under_names_that_keras_numbered_anew(tmp_path):
+    def unnamed(classes=5):
+        layers = [keras.layers.Dense(4), keras.layers.Dense(classes)]
+        return mask_model(keras.Sequential([keras.Input((3,)), *layers]))
+
+    source = unnamed(classes=2)
+    tickets = {
+        level: ticket_of(source, level, dict(zip(get_mask(source), counts)))
+        for level, counts in ((0, (12, 8)), (2, (3, 1)))
+    }
+    (dense,), _ = run(unnamed(), tickets, levels=[0])
+    (alone,), _ = run(unnamed(), tickets, levels=np.array([2]), dense=dense)
+    assert not alone.rewind.keys() & dense.rewind.keys()
+    new, old = (list(t.rewind.values())[2] for t in (alone, dense))
+    keep = alone.mask[list(alone.rewind)[2]]
+    assert np.array_equal(new, np.where(keep, old, 0))
+    alone.save(tmp_path)
+
+
 def test_one_ticket_has_a_dense_network_around_it():
     one = {1: TICKETS[2]}
     model = network(seed=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.layers import set_state
 from tf_lottery.masks import check_emptied
+from tf_lottery.masks import group_shape
 from tf_lottery.masks import target_counts
 from tf_lottery.methods import MASK_BY
 from tf_lottery.methods import METHODS
@@ -110,8 +112,8 @@ def find_at_sparsities(
             rigl, nor where scores are trained.
         scope: what competes, as in `tf_lottery.prune`.
         structure: what stays or goes together, as in `tf_lottery.prune`; not
-            for methods that rewire, or train no ticket. What reads a pruned
-            channel is pruned with it, and counts.
+            for methods that rewire, or train no ticket, nor N:M for gradual.
+            What reads a pruned channel is pruned with it, and counts.
         x: inputs for criteria that need data, and for rigl.
         y: their targets.
         loss: `(y, outputs) -> losses`.
@@ -141,9 +143,9 @@ def find_at_sparsities(
 
     Raises:
         ValueError: an unknown name, steps or levels that there are not, a
-            sparsity that empties a kernel, or a model that the criterion or
-            the structure is not for; before anything is trained, except for
-            emptying under the global scope.
+            sparsity that empties a kernel, a model that the criterion or the
+            structure is not for, or that `dense` does not fit; before
+            anything is trained, except for emptying under the global scope.
         TypeError: `config` or the metrics hold what JSON has no word for.
         RuntimeError: `train` did not call `change` at the last of the steps
             that it names.
@@ -172,6 +174,8 @@ def find_at_sparsities(
             f"`levels` must be from 1 to {last}, the number of sparsities. "
             f"Received: levels={levels}. Leave it out for all."
         )
+    # NumPy's numbers do not go into a JSON file.
+    chosen = [operator.index(level) for level in chosen]
     given: dict[str, Any] = dict(x=x, y=y, loss=loss)
     names = ["initial", *(k for k, v in given.items() if v is not None)]
     pruner = get_pruner(criterion, names)
@@ -184,11 +188,19 @@ def find_at_sparsities(
             "`exclude` must be left out for a masked model. Received: "
             f"exclude={exclude!r}. Pass it to mask_model."
         )
+    if dense is not None:
+        # Keras may have numbered the names of the model anew.
+        dense = dense.for_model(model)
     kind = METHODS[method]
     if (kind.rewires or kind.strong) and structure is not None:
         raise ValueError(
             f"`structure` must be None for method {method}. Received: "
             f"structure={structure!r}. It decides on single weights."
+        )
+    if method == "gradual" and structure and group_shape(structure):
+        raise ValueError(
+            "`structure` must be None, blocks or channels for method gradual. "
+            f"Received: structure={structure!r}. Use method one_shot for it."
         )
     if kind.strong and rewind_step:
         raise ValueError(

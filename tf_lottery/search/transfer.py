@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,8 +73,10 @@ def transfer_tickets(
         Morcos et al., One ticket to win them all, 2019, arXiv:1906.02773,
         section 3.
     """
-    own = get_state(model) if dense is None else dense.rewind
-    for level in levels:
+    # Keras may have numbered the names of the model anew.
+    own = get_state(model) if dense is None else dense.for_model(model).rewind
+    # NumPy's numbers do not go into a JSON file.
+    for level in map(operator.index, levels):
         mask, start = starting_point(model, tickets, level, own, seed)
         set_mask(model, mask)
         set_state(model, start)
