@@ -74,7 +74,7 @@ def test_save_and_load_are_bit_equal(tmp_path, level, kept):
     assert json.dumps(loaded.metrics) == json.dumps(ticket.metrics)
     assert loaded.architecture == ticket.architecture
     assert loaded.verify() == []
-    assert loaded.digest() == ticket.digest()
+    assert loaded.digest() == ticket.digest() and loaded == ticket
 
 
 def test_a_mask_that_keeps_nothing_or_one(tmp_path):
@@ -167,13 +167,14 @@ def test_what_does_not_fit_together_is_refused(change, message):
         Ticket(ticket.mask, ticket.rewind, ticket.trained, 1)
 
 
-def test_digest_is_of_mask_and_rewind_weights():
+def test_what_digest_and_equality_are_of():
     ticket = make_ticket()
     digest = ticket.digest()
     other = make_ticket()
     other.metrics["loss"] = 1.0
+    assert [make_ticket(kept=0.4), ticket].index(other) == 1
     other.trained["norm/gamma"] = other.trained["norm/gamma"] + 1
-    assert other.digest() == digest
+    assert other.digest() == digest and other != ticket
     other.rewind["norm/gamma"] = other.rewind["norm/gamma"] + 1
     assert other.digest() != digest
     assert make_ticket(kept=0.4).digest() != digest

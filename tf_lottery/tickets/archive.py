@@ -61,6 +61,22 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
+def same_arrays(
+    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]
+) -> bool:
+    """Whether two states have equal arrays under the same paths.
+
+    Args:
+        one: `{path: array}`.
+        other: likewise, in any order.
+    """
+    return one.keys() == other.keys() and all(
+        # A training that diverged leaves NaN.
+        np.array_equal(a, other[path], equal_nan=a.dtype.kind == "f")
+        for path, a in one.items()
+    )
+
+
 def read_arrays(
     folder: str, meta: Mapping[str, Any]
 ) -> tuple[Mask, dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -41,7 +41,7 @@ from tf_lottery.tickets.verify import json_digest
 from tf_lottery.tickets.verify import verify_files
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Ticket:
     """A subnetwork and the weights that it is trained from.
 
@@ -77,6 +77,15 @@ class Ticket:
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     architecture: str | None = None
     source: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """True for the same level, mask and weights."""
+        if not isinstance(other, Ticket):
+            return NotImplemented
+        return (self.level, self.mask) == (other.level, other.mask) and all(
+            archive.same_arrays(getattr(self, name), getattr(other, name))
+            for name in ("rewind", "trained")
+        )
 
     def __repr__(self) -> str:
         numbers = ", ".join(
@@ -156,12 +165,8 @@ class Ticket:
                 for k, v in rewind.items()
             }
         return cls(
-            mask,
-            dict(rewind),
-            get_state(model),
-            level,
-            plain_values(config or {}, "config"),
-            plain_values(metrics or {}),
+            mask, dict(rewind), get_state(model), level,
+            plain_values(config or {}, "config"), plain_values(metrics or {}),
             strip_masks(model).to_json() if copied else None,
         )
 
@@ -352,12 +357,8 @@ class Ticket:
         meta = read_json(os.path.join(folder, JSON))
         check_types(meta)
         return cls(
-            *archive.read_arrays(folder, meta),
-            meta["level"],
-            meta["config"],
-            meta["metrics"],
-            meta["architecture"],
-            folder,
+            *archive.read_arrays(folder, meta), meta["level"], meta["config"],
+            meta["metrics"], meta["architecture"], folder,
         )
 
     def digest(self) -> str:
