@@ -1,6 +1,7 @@
 """A whole run through the binary: its files, counts and text."""
 
 import csv
+import dataclasses
 import json
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import tf_lottery as tfl
 from tf_lottery.fingerprint import fingerprint
+from tf_lottery.work import DataWork
 
 COLUMNS = [
     "replicate", "branch", "level", "density", "sparsity", "kept_weights",
@@ -286,3 +288,49 @@ def test_an_edited_model_is_another_experiment(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         folders.append(Experiment(config, Progress(quiet=True)).run_dir)
     assert folders[0] == folders[2] != folders[1]
+
+
+@pytest.mark.parametrize(
+    "first, layer, same",
+    [
+        ("keras.utils.set_random_seed(4)", "", "all"),
+        # A generator of the seed beside weights of none.
+        ("how['kernel_initializer'] = seeded", "", "all"),
+        ("pass", ", kernel_initializer=seeded", "dense/kernel"),
+        ("pass", "", ""),
+    ],
+)
+def test_a_models_weights_are_drawn_by_the_seed(
+    first, layer, same, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "seeded_model", raising=False)
+    (tmp_path / "seeded_model.py").write_text(
+        "import keras\n"
+        "def tiny(input_shape, num_classes):\n"
+        "    how, seeded = {}, keras.initializers.GlorotUniform(seed=0)\n"
+        f"    {first}\n"
+        "    x = keras.Input(input_shape)\n"
+        "    y = keras.layers.Flatten()(x)\n"
+        f"    y = keras.layers.Dense(4, **how{layer})(y)\n"
+        "    y = keras.layers.Dropout(0.5)(y)\n"
+        "    y = keras.layers.BatchNormalization()(y)\n"
+        "    y = keras.layers.Dense(num_classes, **how)(y)\n"
+        "    return keras.Model(x, y)\n"
+    )
+    config = tfl.Config(
+        model="seeded_model:tiny", levels=1, branches="reinit", replicates=2,
+        output_dir=str(tmp_path / "runs"),
+    )
+    if same == "all":
+        with pytest.raises(ValueError, match="without reinit, which need .*`m"):
+            tfl.run(config, plan=True, quiet=True)
+        found = DataWork(dataclasses.replace(config, branches=()).resolved())
+        assert found.notes[-1].startswith("All replicates start alike, as `m")
+    else:
+        notes = DataWork(config.resolved()).notes
+        assert [n for n in notes if "alike" in n] == [
+            f"`model` gives the same {path} for every seed: replicates and "
+            "controls start alike there." for path in filter(None, [same])
+        ]

@@ -20,6 +20,7 @@ from tf_lottery import seeds
 from tf_lottery import train
 from tf_lottery.config import Config
 from tf_lottery.layers import get_state
+from tf_lottery.layers import named_variables
 from tf_lottery.methods import check_task_method
 from tf_lottery.plan import Plan
 from tf_lottery.pruners import get_pruner
@@ -61,7 +62,8 @@ class DataWork:
         input_shape: of one example.
 
     Raises:
-        ValueError, TypeError: an unknown name, or data that are not there.
+        ValueError, TypeError: an unknown name, data that are not there, or a
+            user's model whose weights are no function of the seed.
     """
 
     unit = "step"
@@ -82,6 +84,8 @@ class DataWork:
         self.values = provenance.values_of(config, info)
         self.facts = provenance.facts_of(info)
         self.input_shape = info.input_shape
+        if ":" in config.model:
+            self.notes += _check_build(self, "model")
 
     @property
     def headline(self) -> str:
@@ -188,7 +192,7 @@ class TaskWork:
         self.values |= {"task": task.to_json(), "metric": task.metric.to_json()}
         self.facts = {"source": task.name}
         self.input_shape = None
-        self._check_build()
+        self.notes += _check_build(self, "build")
 
     @property
     def headline(self) -> str:
@@ -210,32 +214,6 @@ class TaskWork:
             )
         return model
 
-    def _check_build(self) -> None:
-        """Whether initial weights are a function of the seed, and which."""
-        first = get_state(self.build(0, "init"))
-        if not _same(first, get_state(self.build(0, "init"))):
-            raise ValueError(
-                "`build` must give the same weights for the same seed. "
-                "Received: others when it was called again, without which no "
-                "run can go on. Give initializers the seed, or none."
-            )
-        wrong = [name for name in self.config.branches if name in _FRESH]
-        if not wrong and self.config.replicates == 1:
-            return
-        if not _same(first, get_state(self.build(0, "reinit"))):
-            return
-        if wrong:
-            raise ValueError(
-                f"`branches` must be without {', '.join(wrong)}, which need "
-                "fresh weights, where `build` gives the same for every seed. "
-                f"Received: branches={','.join(self.config.branches)}. Use "
-                "shuffle_mask, or draw weights by the seed."
-            )
-        self.notes.append(
-            "All replicates start alike, as `build` gives the same weights"
-            " for every seed: they differ in the training's seed only."
-        )
-
     def trainer(self, model: keras.Model, on_step: Callable) -> TaskTrainer:
         """Returns what trains a masked model."""
         return TaskTrainer(self.task, on_step)
@@ -251,6 +229,74 @@ class TaskWork:
     def examples(self, metrics: Mapping[str, Any]) -> int | None:
         """Returns the training examples of a training, if it told them."""
         return metrics.get("train_examples")
+
+
+def _check_build(work: DataWork | TaskWork, name: str) -> list[str]:
+    """Checks that initial weights are a function of the seed, and which.
+
+    Args:
+        work: builds networks.
+        name: of the argument that the user's function came by.
+
+    Returns:
+        What the user must be told, in lines.
+
+    Raises:
+        ValueError: others for the same seed, or the same for every seed where
+            a control needs fresh ones.
+    """
+    model, config = work.build(0, "init"), work.config
+    first = get_state(model)
+    if not _same(first, get_state(work.build(0, "init"))):
+        raise ValueError(
+            f"`{name}` must give the same weights for the same seed. "
+            "Received: others when it was called again, without which no "
+            "run can go on. Give initializers the seed, or none."
+        )
+    wrong = [branch for branch in config.branches if branch in _FRESH]
+    if not wrong and config.replicates == 1:
+        return []
+    kept, drawn = _by_seed(model, get_state(work.build(0, "reinit")))
+    if drawn and kept:
+        more = f" and {len(kept) - 4} more" if len(kept) > 4 else ""
+        return [
+            f"`{name}` gives the same {', '.join(kept[:4])}{more} for every "
+            "seed: replicates and controls start alike there."
+        ]
+    if drawn:
+        return []
+    if wrong:
+        raise ValueError(
+            f"`branches` must be without {', '.join(wrong)}, which need "
+            f"fresh weights, where `{name}` gives the same for every seed. "
+            f"Received: branches={','.join(config.branches)}. Use "
+            "shuffle_mask, or draw weights by the seed."
+        )
+    return [
+        f"All replicates start alike, as `{name}` gives the same weights"
+        " for every seed: they differ in the training's seed only."
+    ]
+
+
+def _by_seed(
+    model: keras.Model, other: dict[str, np.ndarray]
+) -> tuple[list[str], bool]:
+    """Returns weights drawn the same for another seed; whether some differ."""
+    variables = named_variables(model)
+    # Generators of a dropout differ where all weights are the same.
+    weights = {id(v) for v in model.weights}
+    trained = {id(v) for v in model.trainable_variables}
+    kept, drawn = [], False
+    # By order, not by path: a path may have a seed's number.
+    for (path, variable), value in zip(variables.items(), other.values()):
+        if id(variable) not in weights:
+            continue
+        if not np.array_equal(np.asarray(variable), value):
+            drawn = True
+        elif id(variable) in trained and np.any(value != value.ravel()[:1]):
+            # What is constant, as zeros of a bias, was not drawn at all.
+            kept.append(path)
+    return kept, drawn
 
 
 def _same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
