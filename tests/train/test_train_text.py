@@ -62,6 +62,18 @@ def test_perplexity_and_bits_by_hand(table):
     assert found["accuracy"] == 0.25
 
 
+def test_a_mask_of_an_embedding_leaves_no_label_out(table):
+    """Token 0 is one of a text; nothing is padded with it."""
+    layer = keras.layers.Embedding(2, 2, mask_zero=True)
+    x = keras.Input((2,), dtype="int32")
+    model = keras.Model(x, keras.layers.Activation("linear")(layer(x)))
+    layer.set_weights(table.get_weights())
+    losses = [
+        train.example_loss(m)(Y, m(X)).numpy().tolist() for m in (model, table)
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_examples_of_many_labels_come_in_smaller_batches(table, monkeypatch):
     monkeypatch.setattr("tf_lottery.train.evaluate._PREDICTIONS", 5)
     evaluate = Evaluator(table, train.example_loss(table), lambda x: x)

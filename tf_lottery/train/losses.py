@@ -14,7 +14,8 @@ def example_loss(model: keras.Model) -> Callable:
     """Returns the cross-entropy of every example.
 
     Where an example has many labels, as a sequence has a next token at every
-    place, its loss is the mean over these.
+    place, its loss is the mean over these: of all, also where a layer masks
+    some, as `Embedding(mask_zero=True)` does.
 
     Args:
         model: gives logits, or probabilities as its end says.
@@ -31,12 +32,16 @@ def example_loss(model: keras.Model) -> Callable:
         >>> (loss.numpy() / np.log(2)).round(4).tolist()
         [1.6667]
     """
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(
-        from_logits=not gives_probabilities(model), reduction=None
-    )
+    from_logits = not gives_probabilities(model)
 
     def loss(labels, outputs):
-        return mean_of_example(cross_entropy(labels, outputs))
+        # The loss object of Keras takes masked places for losses of 0.
+        values = keras.losses.sparse_categorical_crossentropy(
+            tf.convert_to_tensor(labels),
+            tf.cast(outputs, tf.float32),
+            from_logits=from_logits,
+        )
+        return mean_of_example(values)
 
     return loss
 
