@@ -163,6 +163,38 @@ def test_xla_is_chosen_by_model_and_device(two_replicas, make_net):
         xla_scope(True, dense, one)
 
 
+@pytest.mark.parametrize("devices", [[], ["a GPU"]])
+def test_xla_compiles_no_loop_of_a_layer_that_does_not_support_it(
+    devices, make_net, monkeypatch
+):
+    one = make_strategy("one_device")
+    recurrent = make_net(
+        keras.layers.Reshape((5, 1)), keras.layers.LSTM(2), mask=False
+    )
+    turned = make_net(
+        keras.layers.Reshape((5, 1, 1)),
+        keras.layers.RandomRotation(0.1, name="turn"),
+        keras.layers.Flatten(),
+    )
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: devices)
+    assert xla_scope("auto", make_net(), one) == "loop"
+    assert xla_scope("auto", recurrent, one) == "update"
+    assert xla_scope("auto", turned, one) == "update"
+    with pytest.raises(ValueError, match=r"do not support XLA.* with turn\."):
+        xla_scope("on", turned, one)
+
+
+def test_a_layer_that_does_not_support_xla_is_trained(make_net, make_trainer):
+    model = make_net(
+        keras.layers.Reshape((5, 1, 1)),
+        keras.layers.RandomRotation(0.1),
+        keras.layers.Flatten(),
+    )
+    before = get_state(model)["net/hidden/kernel"]
+    make_trainer(model, steps=2, jit="auto")(model, level=1, seed=2)
+    assert not np.array_equal(before, get_state(model)["net/hidden/kernel"])
+
+
 @pytest.mark.parametrize(
     "name, expected",
     [

@@ -94,8 +94,10 @@ def xla_scope(
     On a CPU, XLA makes a dense network's loop about twice as fast and a
     convolution inside a loop about a hundred times slower; a recurrent network
     is as fast without, and compiled in half the time. Of both it compiles the
-    optimizer's update alone. It compiles for one device: a loop over several
-    replicas is left to TensorFlow.
+    optimizer's update alone, and on every device where a layer does not
+    support XLA, as a recurrent one on a GPU by cuDNN, or RandomRotation. It
+    compiles for one device: a loop over several replicas is left to
+    TensorFlow.
 
     Args:
         jit: `"on"`, `"off"`, or `"auto"` to choose by model and device.
@@ -106,7 +108,8 @@ def xla_scope(
         `"loop"`, `"update"` or `"nothing"`, as `compile_steps` takes it.
 
     Raises:
-        ValueError: an unknown value, or `"on"` over several replicas.
+        ValueError: an unknown value, or `"on"` over several replicas or for a
+            model with a layer that does not support XLA.
     """
     if jit not in JIT:
         raise ValueError(
@@ -122,10 +125,19 @@ def xla_scope(
     tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     if jit == "off" or replicas > 1 or tpu:
         return "nothing"
-    if jit == "on" or tf.config.list_logical_devices("GPU"):
+    layers = [model, *walk(model)]
+    unfit = [layer.name for layer in layers if not layer.supports_jit]
+    if jit == "on" and unfit:
+        raise ValueError(
+            "`jit` must be auto or off for layers that do not support XLA. "
+            f"Received: jit='on' with {', '.join(unfit[:4])}. Choose auto, "
+            "which compiles what can be."
+        )
+    if jit == "on":
         return "loop"
-    loops = any(
-        hasattr(layer, "strides") or isinstance(layer, keras.layers.RNN)
-        for layer in walk(model)
-    )
-    return "update" if loops else "loop"
+    # Keras finds out whether cuDNN computes a recurrent layer at its call.
+    if unfit or any(isinstance(x, keras.layers.RNN) for x in layers):
+        return "update"
+    if tf.config.list_logical_devices("GPU"):
+        return "loop"
+    return "update" if any(hasattr(x, "strides") for x in layers) else "loop"
