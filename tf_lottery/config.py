@@ -45,7 +45,7 @@ class Config(DataConfig):
         "transformer_lm, both also as lstm_lm_dropout, lstm_lm_650) or your "
         "own "
         "package.module:function of (input_shape, num_classes), looked for in "
-        "the current folder first.",
+        "the current folder first; pixels come to it as floats in [0, 1].",
     )
     init: str | None = flag(
         None,

@@ -312,6 +312,10 @@ def test_one_model_returned_twice_is_refused():
             r"a layer 'a b'",
         ),
         (
+            "return net(keras.layers.Dense(10), dtype='uint8')",
+            r"images as floats in \[0, 1\]\. .* whose input is uint8\. Give",
+        ),
+        (
             "return net(keras.layers.Dense(10, trainable=False))",
             r"all of whose layers are frozen",
         ),
@@ -322,9 +326,9 @@ def test_functions_that_give_no_usable_model(
 ):
     (tmp_path / "unusable.py").write_text(
         "import keras\n"
-        "def net(layer):\n"
-        "    return keras.Sequential(\n"
-        "        [keras.Input((4, 4, 1)), keras.layers.Flatten(), layer])\n"
+        "def net(layer, **how):\n"
+        "    x = keras.Input((4, 4, 1), **how)\n"
+        "    return keras.Sequential([x, keras.layers.Flatten(), layer])\n"
         f"def function():\n    {body}\n"
     )
     monkeypatch.chdir(tmp_path)

@@ -91,8 +91,9 @@ def build(
 
     Args:
         name: as in `find_function`.
-        input_shape: `(height, width, channels)`, pixels; or `(length,)`,
-            tokens, each of which is to have its logits.
+        input_shape: `(height, width, channels)`, pixels, which come as floats
+            in [0, 1]; or `(length,)`, tokens, each of which is to have its
+            logits.
         num_classes: width of the output, logits.
 
     Returns:
@@ -102,7 +103,8 @@ def build(
         TypeError: the function takes other arguments, or returns no
             `keras.Model`.
         ValueError: the model is not built, was returned before, does not fit
-            the data, or ends in a softmax or a sigmoid.
+            the data, takes images as integers, or ends in a softmax or a
+            sigmoid.
 
     Example:
         >>> build("my_models:small", (8, 8, 1), 10)  # doctest: +SKIP
@@ -207,6 +209,14 @@ def _check_fit(
             f"{logits}. Received: model={name!r}, which maps "
             f"{_text(inputs)} to {_text(outputs)}. Change the function, or "
             "let it take (input_shape, num_classes)."
+        )
+    dtype = model.inputs[0].dtype
+    # A cast of [0, 1] to integers leaves zeros and ones.
+    if not text and not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "`model` must take images as floats in [0, 1]. Received: "
+            f"model={name!r}, whose input is {dtype}. Give its keras.Input no "
+            "dtype, and leave out a division by 255."
         )
     if gives_probabilities(model):
         raise ValueError(
