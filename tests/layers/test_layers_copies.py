@@ -28,6 +28,19 @@ def test_adapted_normalization_survives_copies_and_new_state():
     np.testing.assert_array_equal(other(x), expected)
 
 
+def test_an_adapted_discretization_survives_copies_and_new_state():
+    bins = keras.layers.Discretization(num_bins=4, output_mode="one_hot")
+    x = np.random.default_rng(0).normal(size=(64, 1)).astype("float32")
+    bins.adapt(x)
+    model = keras.Sequential([keras.Input((1,)), bins, keras.layers.Dense(2)])
+    masked = mask_model(model)
+    expected = model(x)
+    np.testing.assert_array_equal(masked(x), expected)
+    np.testing.assert_array_equal(strip_masks(masked)(x), expected)
+    set_state(masked, get_state(model))
+    np.testing.assert_array_equal(masked(x), expected)
+
+
 def test_lambda_layers_are_shared():
     model = keras.Sequential(
         [

@@ -158,5 +158,6 @@ def refresh(model: keras.Model) -> None:
     variables when it is built or loaded, not with the variables.
     """
     for layer in walk(model):
-        if hasattr(layer, "finalize_state"):
+        # A Discretization derives its boundaries of data that it has no more.
+        if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
