@@ -144,6 +144,20 @@ def test_init_gives_kernels_of_equal_shape_different_values():
     assert not np.array_equal(first, second)
 
 
+def test_init_gives_nested_models_of_equal_names_different_values():
+    def tower(name):
+        x = keras.Input((4,))
+        return keras.Model(x, keras.layers.Dense(3, name="fc")(x), name=name)
+
+    x = keras.Input((4,))
+    y = keras.layers.Add()([tower("left")(x), tower("right")(x)])
+    model = keras.Model(x, y)
+    redraw_kernels(model, "he_normal", seed=0)
+    first, second = (v for v in model.weights if v.name == "kernel")
+    assert first.path == second.path
+    assert not np.array_equal(first.numpy(), second.numpy())
+
+
 def test_init_leaves_vectors_named_kernel_alone():
     class Gate(keras.layers.Layer):
         def build(self, input_shape):

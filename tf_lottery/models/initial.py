@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 
 from tf_lottery import seeds
+from tf_lottery.layers import named_variables
 
 # Recurrent kernels and embeddings have initialisers of their own kind.
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -139,8 +140,12 @@ def redraw_kernels(model: keras.Model, init: str, *, seed: int) -> None:
         >>> redraw_kernels(model, "random_normal", seed=0)
     """
     make = random_initializers()[init]
-    for variable in model.trainable_variables:
+    trainable = {id(v) for v in model.trainable_variables}
+    # Equal layers of two nested models share `variable.path`.
+    for path, variable in named_variables(model).items():
+        if id(variable) not in trainable:
+            continue
         if variable.name not in _KERNELS or len(variable.shape) < 2:
             continue
-        draw = make(seed=seeds.derive(seed, "init", variable.path))
+        draw = make(seed=seeds.derive(seed, "init", path))
         variable.assign(draw(variable.shape, dtype=variable.dtype))
