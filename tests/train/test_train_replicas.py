@@ -147,6 +147,26 @@ def test_replicas_that_differ_are_named(
     )
 
 
+@pytest.mark.parametrize("number, path", [(0, "fc/bias"), (1, "fc/bias#2")])
+def test_replicas_that_differ_in_one_of_equal_paths(number, path, strategy):
+    def tower(x, name):
+        inner = keras.Input((3,))
+        y = keras.layers.Dense(2, name="fc")(inner)
+        return keras.Model(inner, y, name=name)(x)
+
+    with strategy.scope():
+        x = keras.Input((3,))
+        y = keras.layers.Add()([tower(x, "left"), tower(x, "right")])
+        model = keras.Model(x, y)
+    check = ReplicaCheck(model, strategy)
+    check()
+    bias = [v for v in model.weights if v.name == "bias"][number]
+    second = bias.value.values[1]
+    second.assign(1 - second)
+    with pytest.raises(RuntimeError, match=f"others in {path}\\."):
+        check()
+
+
 def test_a_table_has_a_row_of_every_replica(strategy):
     table = Table(strategy)
     found = table(lambda replica: [replica + 1, 7])

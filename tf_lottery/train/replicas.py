@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_lottery import seeds
 from tf_lottery.layers import masked_kernels
+from tf_lottery.layers import named_variables
 
 
 def per_replica(
@@ -92,9 +93,11 @@ class ReplicaCheck:
         self._table = Table(strategy)
         # Kernels first: a mask that differs is named before what it causes.
         kernels = masked_kernels(model)
+        trainable = {id(v) for v in model.trainable_variables}
+        variables = named_variables(model)
         self._variables = {
             **{f"the mask of {k}": mask for k, (_, mask) in kernels.items()},
-            **{v.path: v for v in model.trainable_variables},
+            **{k: v for k, v in variables.items() if id(v) in trainable},
         }
 
     def __call__(self) -> None:
