@@ -320,3 +320,29 @@ def test_a_kernel_that_registration_forgot():
     model = keras.Sequential([keras.Input((3,)), Forgotten(name="both")])
     with pytest.raises(ValueError, match=r"registered without .*both/v"):
         mask_model(model)
+
+
+@pytest.mark.parametrize("kind", ["lambda", "lookup"])
+def test_what_a_wrapper_would_lose_in_a_copy_is_refused(kind):
+    inner = layers.Lambda(lambda t: t)
+    if kind == "lookup":
+        inner = layers.IntegerLookup()
+        inner.adapt(np.array([5, 6, 7]))
+    model = looking_up(inner)
+    with pytest.raises(RuntimeError, match="`model` must be .*in_place=True"):
+        mask_model(model)
+    mask_model(model, in_place=True)
+
+
+def test_a_lookup_of_a_given_vocabulary_is_copied_inside_a_wrapper():
+    model = looking_up(layers.IntegerLookup(vocabulary=[5, 6, 7]))
+    copy = mask_model(model).get_layer("each").layer
+    assert copy is not model.get_layer("each").layer
+    assert copy.get_vocabulary() == [-1, 5, 6, 7]
+
+
+def looking_up(layer):
+    x = keras.Input((1, 1), dtype="int64")
+    y = layers.TimeDistributed(layer, name="each")(x)
+    y = layers.Flatten()(layers.Embedding(8, 3)(y))
+    return keras.Model(x, layers.Dense(2)(y))

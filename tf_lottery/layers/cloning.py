@@ -84,7 +84,7 @@ def copy_model(model: keras.Model) -> keras.Model:
             copy = keras.models.clone_model(
                 model, clone_function=_rebuilt, recursive=True
             )
-        except (NotImplementedError, TypeError) as error:
+        except (NotImplementedError, TypeError, ValueError) as error:
             text = " ".join(str(error).split())[:300]
             raise RuntimeError(
                 "`model` must be rebuilt by the configs of its layers. "
@@ -92,6 +92,14 @@ def copy_model(model: keras.Model) -> keras.Model:
                 "get_config, or use in_place=True."
             ) from error
     pairs = list(zip(walk(model), walk(copy)))
+    for old, new in pairs:
+        # Inside a wrapper it is not shared, and its config does not say.
+        if new is not old and _adapted(old):
+            raise RuntimeError(
+                "`model` must be rebuilt by the configs of its layers. "
+                f"Received: {old.name!r}, whose copy would lose what it has "
+                "adapted to. Give it its vocabulary, or use in_place=True."
+            )
     # A layer that makes layers by itself makes stock ones.
     for old, new in pairs:
         if isinstance(old, Masked) and type(new) is old.stock_class:
@@ -136,6 +144,11 @@ def _difference(source, target):
         if old.shape != new.shape:
             return f"{path} of shape {old.shape}, copied as {new.shape}"
     return f"{len(source)} variables, copied as {len(target)}"
+
+
+def _adapted(layer):
+    lookups = keras.layers.StringLookup, keras.layers.IntegerLookup
+    return isinstance(layer, lookups) and layer.input_vocabulary is None
 
 
 def _rebuilt(layer):
