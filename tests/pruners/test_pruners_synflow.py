@@ -118,6 +118,66 @@ def test_normalisation_is_by_absolute_moving_statistics():
     assert_scores(scores(model, "synflow"), ONE, [[30], [36]])
 
 
+def with_first(layer):
+    x = keras.Input((2,))
+    y = layers.Dense(2, use_bias=False, name="one")(layer(x))
+    model = keras.Model(x, layers.Dense(1, use_bias=False, name="two")(y))
+    model.get_layer("one").kernel.assign([[1.0, -2], [-3, 4]])
+    model.get_layer("two").kernel.assign([[-5.0], [6]])
+    return model
+
+
+@pytest.mark.parametrize("dtype", [False, True])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.LayerNormalization, layers.RMSNormalization,
+        layers.UnitNormalization, lambda: layers.GroupNormalization(1),
+        lambda: layers.Normalization(mean=[1.0, 2], variance=[4.0, 5]),
+        lambda: layers.Normalization(axis=None, mean=1.0, variance=4.0),
+        lambda: layers.Rescaling(1.0), lambda: layers.Rescaling([-1.0, 1]),
+    ],
+)
+def test_no_normalisation_takes_the_ones_away(layer, dtype):
+    model = with_first(layer())
+    before = [sorted(vars(one)) for one in model.operations]
+    assert_scores(scores(model, SynFlow(float64=dtype)), ONE, TWO)
+    assert [sorted(vars(one)) for one in model.operations] == before
+
+
+def test_of_a_normalisation_scale_and_offset_are_left():
+    # Inputs of 2 * 1 + 1 and 1 * 1 + 0.
+    for layer in (layers.LayerNormalization(), layers.GroupNormalization(2)):
+        model = with_first(layer)
+        layer.set_weights([np.array([-2.0, 1]), np.array([-1.0, 0])])
+        assert_scores(
+            scores(model, "synflow"), [[15, 36], [15, 24]], [[30], [60]]
+        )
+    # Over several axes, and with an offset that would take the ones away.
+    x = keras.Input((2, 1))
+    layer = layers.LayerNormalization(axis=[1, 2])
+    y = layers.Flatten()(layers.Rescaling(1.0, offset=-1.0)(layer(x)))
+    model = keras.Model(x, layers.Dense(1, use_bias=False, name="one")(y))
+    layer.set_weights([np.array([[2.0], [1]]), np.array([[1.0], [0]])])
+    model.get_layer("one").kernel.assign([[1.0], [-1]])
+    found = scores(model, "synflow")["one/kernel"]
+    np.testing.assert_allclose(found, [[4], [2]])
+
+
+def test_a_model_without_flow_is_refused():
+    model = make_model()
+    model.weights[-1].assign([[0.0], [0]])
+    with pytest.raises(ValueError, match="`criterion` must.*synaptic flow"):
+        prune(model, 0.5, "synflow", scope="uniform")
+    # What pruning cut through may be scored.
+    model = mask_model(make_model())
+    set_mask(
+        model, {"one/kernel": [[1, 0], [1, 0]], "two/kernel": [[0], [1]]}
+    )
+    found = scores(model, "synflow")
+    assert not any(score.any() for score in found.values())
+
+
 def convolutional():
     """Bias-free, with normalisation as it is at first, and a shortcut."""
     x = keras.Input((8, 8, 3))

@@ -23,6 +23,11 @@ _OPERATIONS = (
     "Silu", "Mish", "Softplus", "Softsign", "Sigmoid", "HardSigmoid",
     "HardSilu", "LogSigmoid", "Tanh", "HardTanh", "Softmax", "LogSoftmax",
 )
+# Of equal inputs, as ones are, their statistics leave nothing.
+_NORMS = (
+    _L.LayerNormalization, _L.GroupNormalization, _L.RMSNormalization,
+    _L.UnitNormalization, _L.Normalization,
+)
 
 
 @register("synflow")
@@ -33,10 +38,14 @@ class SynFlow(Pruner):
     ones, where the network computes with the absolute values of all its
     weights: kernels, biases, and BatchNormalization's scales, offsets and
     moving statistics. It is called as in inference: statistics of a batch of
-    one would normalise the ones away. Activation functions are left out, as R
-    has none: those given to a layer, layers of their own such as ReLU and
-    Softmax, and operations of a functional model. What the code of a layer
-    or of a subclassed model applies stays, as does an attention's softmax.
+    one would normalise the ones away. For the same reason only the scales and
+    offsets, absolute too, are left of layers that normalise by statistics of
+    the example itself or of data that they were adapted to: Layer-, Group-,
+    RMS- and UnitNormalization, and Normalization; and of Rescaling.
+    Activation functions are left out, as R has none: those given to a layer,
+    layers of their own such as ReLU and Softmax, and operations of a
+    functional model. What the code of a layer or of a subclassed model
+    applies stays, as does an attention's softmax.
 
     Between layers that are positively homogeneous and have no biases scores
     are conserved: what enters a hidden unit leaves it, and all layers have
@@ -80,17 +89,31 @@ class SynFlow(Pruner):
 
         Raises:
             ValueError: the model takes token ids or the shape of its input
-                is open; or R overflows in float64 too.
+                is open; R overflows in float64 too; or nothing flows through
+                a dense model.
         """
         found = {}
         for dtype in ("float64",) if self.float64 else ("float32", "float64"):
             found = _flow(context, dtype)
             if all(np.isfinite(score).all() for score in found.values()):
+                _check_flow(context, found)
                 return found
         raise ValueError(
             "`model` must have finite weights whose product over the layers "
             "is below 1e308. Received: synaptic flow that is not finite. "
             "Check the weights, or scale the kernels of a deep network down."
+        )
+
+
+def _check_flow(context, found):
+    # What pruning has cut through has no flow left, rightly.
+    dense = context.mask.sparsity == 0
+    if dense and not any(score.any() for score in found.values()):
+        raise ValueError(
+            "`criterion` must be another than synflow for a model without "
+            "synaptic flow: all weights would score 0. Received: model "
+            f"{context.model.name!r}. Look for a kernel of zeros, or for what "
+            "makes an input of ones 0; or use for example magnitude."
         )
 
 
@@ -157,6 +180,12 @@ def _positive(model: keras.Model, dtype: str) -> Iterator[None]:
         for layer in layers
     ]
     changes += [(one, {"call": _same}) for one in _functions(layers)]
+    for one in layers:
+        if isinstance(one, _NORMS):
+            changes.append((one, {"call": _scaled(one)}))
+        if isinstance(one, _L.Rescaling):
+            values = {n: np.abs(vars(one)[n]) for n in ("scale", "offset")}
+            changes.append((one, values))
     before = [
         {name: vars(one)[name] for name in values if name in vars(one)}
         for one, values in changes
@@ -188,6 +217,27 @@ def _functions(layers):
 
 def _same(inputs, *args, **kwargs):
     return inputs
+
+
+def _scaled(layer):
+    """What a normalisation does apart from normalising."""
+    rms = isinstance(layer, _L.RMSNormalization)
+    scale = layer.scale if rms else getattr(layer, "gamma", None)
+    offset = getattr(layer, "beta", None)
+
+    def call(inputs, *args, **kwargs):
+        def spread(variable):
+            shape = [1] * len(inputs.shape)
+            for axis in np.atleast_1d(layer.axis):
+                shape[axis] = inputs.shape[axis]
+            return keras.ops.reshape(variable.value, shape)
+
+        outputs = keras.ops.cast(inputs, layer.compute_dtype)
+        if scale is not None:
+            outputs *= spread(scale)
+        return outputs if offset is None else outputs + spread(offset)
+
+    return call
 
 
 def _is_used(layer, name):
