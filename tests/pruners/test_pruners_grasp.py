@@ -142,6 +142,51 @@ def test_a_second_derivative_through_convolution_and_normalisation():
     assert all(np.isfinite(s).all() and s.any() for s in found.values())
 
 
+def test_mixed_precision_scores_in_float32():
+    found = []
+    for policy in ("float32", "mixed_float16"):
+        keras.utils.set_random_seed(1)
+        model = mask_model(
+            keras.Sequential(
+                [
+                    keras.Input((8,)),
+                    keras.layers.Dense(16, "relu", dtype=policy, name="one"),
+                    keras.layers.Dense(3, dtype="float32", name="two"),
+                ]
+            )
+        )
+        before = [sorted(vars(layer)) for layer in model.layers]
+        rng = np.random.default_rng(0)
+        context = PruningContext(
+            model,
+            x=rng.normal(size=(40, 8)),
+            y=rng.integers(0, 3, 40),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            # Enough calls to be compiled, the last one of another shape.
+            batch_size=3,
+            cache={"rounds": 2},
+        )
+        found.append(GraSP().scores(context))
+        assert model.layers[0].dtype_policy.name == policy
+        assert [sorted(vars(layer)) for layer in model.layers] == before
+    for one, two in zip(*(scores.values() for scores in found)):
+        assert one.all()
+        # Only the sums' order may differ.
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-12)
+
+
+def test_kernels_of_float16_are_refused():
+    x = keras.Input((2,))
+    model = mask_model(
+        keras.Model(x, keras.layers.Dense(1, dtype="float16", name="one")(x))
+    )
+    context = PruningContext(
+        model, x=np.ones((2, 2)), y=np.ones((2, 1)), loss="mse"
+    )
+    with pytest.raises(ValueError, match="`model` must .*one/kernel of float"):
+        GraSP().scores(context)
+
+
 def test_registered():
     pruner = get_pruner("grasp")
     assert (pruner.temperature, pruner.rounds) == (200, 1)

@@ -7,7 +7,8 @@ is dropped, so that not even an error in the middle leaves a trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -282,3 +283,27 @@ def compiled(
             )
         cache[key] = function
     return cache[key]
+
+
+@contextlib.contextmanager
+def replaced(changes: Sequence[tuple[Any, dict[str, Any]]]) -> Iterator[None]:
+    """Inside it layers have other attributes, whatever their classes say.
+
+    Args:
+        changes: a layer or an operation, and `{attribute: value}`.
+    """
+    before = [
+        {name: vars(one)[name] for name in values if name in vars(one)}
+        for one, values in changes
+    ]
+    # Past `Layer.__setattr__`, which tracks what it is given, and past the
+    # property of layers that show another's activation.
+    try:
+        for one, values in changes:
+            vars(one).update(values)
+        yield
+    finally:
+        for (one, values), old in zip(changes, before):
+            vars(one).update(old)
+            for name in values.keys() - old.keys():
+                del vars(one)[name]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from numbers import Real
 
+import keras
 import numpy as np
 
+from tf_lottery.layers import walk
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import register
@@ -14,6 +17,7 @@ from tf_lottery.pruners.gradients import Batch
 from tf_lottery.pruners.gradients import Objective
 from tf_lottery.pruners.gradients import average
 from tf_lottery.pruners.gradients import kernel_gradients
+from tf_lottery.pruners.gradients import replaced
 
 
 def hessian_product(
@@ -60,6 +64,9 @@ class GraSP(Pruner):
     `-w * (H g)`, which is the same.) Every weight is judged as if it alone
     were removed, at a freshly initialised network.
 
+    Layers of the policy mixed_float16 compute in float32 for it: divided by T
+    twice, H g would be 0 in float16.
+
     Args:
         temperature: T; the model's outputs are divided by it before the
             loss, as in the paper's code. They should be logits.
@@ -96,8 +103,34 @@ class GraSP(Pruner):
         self.rounds = rounds
 
     def scores(self, context: PruningContext) -> dict[str, np.ndarray]:
-        """Returns `w * (H g)`."""
+        """Returns `w * (H g)`.
+
+        Raises:
+            ValueError: there are kernels of float16.
+        """
+        half = [k for k, w in context.kernels.items() if w.dtype == "float16"]
+        if half:
+            raise ValueError(
+                "`model` must have kernels of float32 for criterion grasp. "
+                f"Received: {', '.join(half)} of float16, in which H g would "
+                "be 0. Build it under the policy mixed_float16."
+            )
         t = self.temperature
-        gradients = average(context, kernel_gradients, temperature=t)
-        found = average(context, hessian_product, gradients, temperature=t)
+        with _in_float32(context.model):
+            g = average(context, kernel_gradients, temperature=t)
+            found = average(context, hessian_product, g, temperature=t)
         return {path: w * found[path] for path, w in context.kernels.items()}
+
+
+def _in_float32(
+    model: keras.Model,
+) -> contextlib.AbstractContextManager[None]:
+    """Inside it layers of mixed_float16 compute in float32."""
+    policy = keras.DTypePolicy("float32")
+    return replaced(
+        [
+            (layer, {"_dtype_policy": policy})
+            for layer in (model, *walk(model))
+            if layer.compute_dtype == "float16" != layer.variable_dtype
+        ]
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import register
 from tf_lottery.pruners.gradients import compiled
+from tf_lottery.pruners.gradients import replaced
 
 _L = keras.layers
 # Activation functions that are layers, or operations of a functional model.
@@ -163,8 +163,9 @@ def _scores(model, inputs, dtype):
     return [gradient * w for gradient, w in zip(gradients, kernels)]
 
 
-@contextlib.contextmanager
-def _positive(model: keras.Model, dtype: str) -> Iterator[None]:
+def _positive(
+    model: keras.Model, dtype: str
+) -> contextlib.AbstractContextManager[None]:
     """Inside it layers compute in `dtype` and without activation functions."""
     layers = [
         layer
@@ -186,21 +187,7 @@ def _positive(model: keras.Model, dtype: str) -> Iterator[None]:
         if isinstance(one, _L.Rescaling):
             values = {n: np.abs(vars(one)[n]) for n in ("scale", "offset")}
             changes.append((one, values))
-    before = [
-        {name: vars(one)[name] for name in values if name in vars(one)}
-        for one, values in changes
-    ]
-    # Past `Layer.__setattr__`, which tracks what it is given, and past the
-    # property of layers that show another's activation.
-    try:
-        for one, values in changes:
-            vars(one).update(values)
-        yield
-    finally:
-        for (one, values), old in zip(changes, before):
-            vars(one).update(old)
-            for name in values.keys() - old.keys():
-                del vars(one)[name]
+    return replaced(changes)
 
 
 def _functions(layers):
