@@ -86,6 +86,29 @@ def test_shared_and_nested():
     assert np.allclose(found["conv/kernel"].sum(axis=(0, 1, 2)), [1.5, 2.25])
 
 
+def transposed(inputs):
+    x = keras.Input((4, 4, inputs))
+    bn = L.BatchNormalization(name="bn")
+    up = L.Conv2DTranspose(3, 2, name="up")
+    # As itself, and inside of another layer.
+    y = bn(up(x) if inputs == 3 else L.TimeDistributed(up)(x[:, None]))
+    y = L.Reshape((5, 5, 3))(y)
+    model = keras.Model(x, L.Conv2D(1, 1, name="out")(y))
+    bn.gamma.assign([1.0, -2, 3])
+    return mask_model(model, exclude="*out/*")
+
+
+@pytest.mark.parametrize("inputs", [2, 3])
+def test_a_transposed_convolution_has_its_outputs_last_but_one(inputs):
+    model = transposed(inputs)
+    (found,) = scores(model, "bn_scale").values()
+    assert found.shape == (2, 2, 3, inputs)
+    assert np.allclose(found.sum(axis=(0, 1, 3)), [1, 2, 3])
+    assert np.ptp(found, axis=(0, 1, 3)).max() == 0
+    with pytest.raises(ValueError, match="`structure` must .*up/kernel"):
+        prune(model, 0.3, "bn_scale", structure="channel")
+
+
 @pytest.mark.parametrize(
     "layer",
     [

@@ -9,11 +9,16 @@ import numpy as np
 
 from tf_lottery.layers import masked_kernels
 from tf_lottery.layers import read
+from tf_lottery.layers import walk
 from tf_lottery.layers.graph import follow
 from tf_lottery.layers.graph import functional_of
 from tf_lottery.pruners.base import Pruner
 from tf_lottery.pruners.base import PruningContext
 from tf_lottery.pruners.base import register
+
+_L = keras.layers
+# Their kernels have the outputs last but one.
+_TRANSPOSED = (_L.Conv1DTranspose, _L.Conv2DTranspose, _L.Conv3DTranspose)
 
 
 @register("bn_scale")
@@ -24,7 +29,8 @@ class BatchNormScale(Pruner):
     `|gamma_c|` in all, divided evenly, where gamma is the scale of the
     BatchNormalization that the kernel's layer is followed by. Several of them
     add up. Kernels that none follows, such as the output layer's, must be
-    excluded from the masks.
+    excluded from the masks; for `structure="channel"`, which takes the last
+    axis, those of transposed convolutions too, where that is the inputs'.
 
     An L1 penalty on gamma while the network trains makes scales comparable;
     in Keras it is `BatchNormalization(gamma_regularizer=keras.regularizers.
@@ -71,10 +77,19 @@ class BatchNormScale(Pruner):
 
         Raises:
             ValueError: no BatchNormalization follows a kernel, all scales are
-                the same, or the model is no graph of layers.
+                the same, the model is no graph of layers, or channels of a
+                transposed convolution are to go.
         """
         self.check_model(context.model)
-        mask = context.mask
+        mask, axes = context.mask, _output_axes(context.model)
+        turned = [path for path, axis in axes.items() if axis != -1]
+        if context.structure == "channel" and turned:
+            raise ValueError(
+                "`structure` must be another than channel for bn_scale of "
+                "transposed convolutions, whose channels are inputs here. "
+                f"Received: {', '.join(turned)}. Exclude them, with exclude="
+                f"{','.join(turned)!r}."
+            )
         scales: dict[str, np.ndarray] = {}
         for path, layer in _normalized(context.model):
             scale = np.abs(np.asarray(read(layer.gamma), "float64"))
@@ -88,10 +103,26 @@ class BatchNormScale(Pruner):
             )
         result = {}
         for path, keep in mask.items():
-            count = keep.sum(axis=tuple(range(keep.ndim - 1)))
+            last = np.moveaxis(keep, axes[path], -1)
+            count = last.sum(axis=tuple(range(keep.ndim - 1)))
             share = scales[path] / np.maximum(count, 1)
-            result[path] = np.broadcast_to(share, keep.shape)
+            spread = np.broadcast_to(share, last.shape)
+            result[path] = np.moveaxis(spread, -1, axes[path])
         return result
+
+
+def _output_axes(model: keras.Model) -> dict[str, int]:
+    """Which axis of each kernel is that of its outputs."""
+    turned = {
+        id(v)
+        for layer in walk(model)
+        if isinstance(layer, _TRANSPOSED)
+        for v in layer.weights
+    }
+    return {
+        path: -2 if id(raw) in turned else -1
+        for path, (raw, _) in masked_kernels(model).items()
+    }
 
 
 def _normalized(
@@ -106,6 +137,7 @@ def _normalized(
             f"{type(model).__name__}. Its layers' order cannot be read."
         )
     paths = {id(raw): k for k, (raw, _) in masked_kernels(model).items()}
+    axes = _output_axes(model)
     found: list[tuple[str, keras.layers.BatchNormalization]] = []
 
     def call(node: Any, given: list) -> list:
@@ -118,9 +150,8 @@ def _normalized(
                 if size == layer.gamma.shape[0]
             )
         weights = getattr(layer, "weights", ())
-        kernels = [
-            (paths[id(v)], v.shape[-1]) for v in weights if id(v) in paths
-        ]
+        own = [(paths[id(v)], v) for v in weights if id(v) in paths]
+        kernels = [(path, v.shape[axes[path]]) for path, v in own]
         return [kernels] * len(node.outputs)
 
     known: dict[int, Any] = {id(x): [] for x in functional.inputs}
