@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_lottery import prune
 from tf_lottery.callbacks import DynamicSparseTraining
 from tf_lottery.callbacks import GradualPruning
 from tf_lottery.layers import get_mask
+from tf_lottery.layers import mask_model
 from tf_lottery.layers import set_mask
 from tf_lottery.schedules import ConstantSparsity
 
@@ -52,6 +54,40 @@ def test_the_same_seed_gives_the_same_network(make, fit, data):
         fit(model, [rewire(data, "set", seed=seed)], epochs=2)
         ends.append(get_mask(model))
     assert ends[0] == ends[1] != ends[2]
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda a, b: [a, b],
+        lambda a, b: {"one": a, "two": b},
+        lambda a, b: [tf.constant(a), tf.constant(b)],
+    ],
+    ids=["list", "named", "tensors"],
+)
+def test_rigl_draws_from_all_that_a_model_takes(take):
+    ends = []
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 200, 4)).astype("float32")
+    y = a[:, :1]
+    for x in (np.concatenate([a, b], axis=1), take(a, b)):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((8,))
+        given = inputs
+        if not isinstance(x, np.ndarray):
+            inputs = [keras.Input((4,), name=n) for n in ("one", "two")]
+            given = keras.layers.Concatenate()(inputs)
+        outputs = keras.layers.Dense(1)(keras.layers.Dense(6)(given))
+        model = mask_model(keras.Model(inputs, outputs))
+        model.compile("sgd", "mse", jit_compile=False)
+        prune(model, 0.5, "random")
+        callback = rewire((x, y), fraction=1.0)
+        model.fit(
+            x, y, batch_size=20, shuffle=False, verbose=0, callbacks=[callback]
+        )
+        assert callback.rewired == [3, 6, 9]
+        ends.append(list(get_mask(model).values()))
+    assert all(map(np.array_equal, *ends))
 
 
 def test_what_is_refused(make, fit, data):

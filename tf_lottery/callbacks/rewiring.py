@@ -36,7 +36,8 @@ class DynamicSparseTraining(keras.callbacks.Callback):
         end_step: from this update on the mask stays; three quarters of the
             training are usual.
         fraction: dropped at first; it falls to 0 along a cosine.
-        x: inputs from which rigl draws 128 for its gradients.
+        x: inputs from which rigl draws 128 for its gradients: an array, or a
+            structure of arrays as the model takes it.
         y: their targets.
         seed: of what is drawn.
 

@@ -18,6 +18,7 @@ from tf_lottery.masks import counts_at_most
 from tf_lottery.pruners import Pruner
 from tf_lottery.pruners import PruningContext
 from tf_lottery.pruners import Rewirer
+from tf_lottery.pruners.given import count_examples
 from tf_lottery.search.channels import find_mask
 
 # Examples whose gradients decide where a network grows.
@@ -182,8 +183,12 @@ class Rewiring(_Stepped):
         seed = seeds.derive(self.seed, "rewire", step)
         given = dict(self.given)
         if "x" in given and given["x"] is not None:
-            rows = seeds.permutation(len(given["x"]), seed, "batch")[:_BATCH]
-            given.update(x=given["x"][rows], y=given["y"][rows])
+            size = count_examples(PruningContext(model, **given))
+            rows = seeds.permutation(size, seed, "batch")[:_BATCH]
+            x, y = keras.tree.map_structure(
+                lambda array: np.asarray(array)[rows], (given["x"], given["y"])
+            )
+            given.update(x=x, y=y)
         fraction = (
             self.fraction / 2 * (1 + math.cos(math.pi * step / self.end_step))
         )
