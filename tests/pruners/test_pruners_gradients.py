@@ -117,6 +117,17 @@ def test_the_loss_of_a_compiled_model():
     assert not other.gradients()["one/kernel"].any()
 
 
+@pytest.mark.parametrize("loss", ["mse", ["mse", "mse"]])
+def test_a_compiled_loss_of_several_outputs_is_refused(loss):
+    x = keras.Input((2,))
+    outputs = [layers.Dense(n, name=f"to_{n}")(x) for n in (1, 3)]
+    model = mask_model(keras.Model(x, outputs))
+    model.compile("sgd", loss)
+    y = [np.zeros((3, 1)), np.zeros((3, 3))]
+    with pytest.raises(ValueError, match="`loss` must be given for a model"):
+        context_of(model, loss=None, y=y).gradients()
+
+
 def test_structures_of_inputs_and_targets():
     a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
     y = layers.Dense(1, name="one")(layers.add([a, b]))

@@ -55,10 +55,19 @@ def loss_of(context: PruningContext) -> Callable:
         context: with a loss of its own, or with a compiled model.
 
     Raises:
-        ValueError: there is none, or one per output.
+        ValueError: there is none, or one per output, as of a compiled model
+            of several.
     """
     require(context, "loss")
     loss = context.model.loss if context.loss is None else context.loss
+    outputs = getattr(context.model, "outputs", None) or ()
+    if context.loss is None and len(outputs) > 1:
+        # Keras adds up a compiled loss over them, each with its targets.
+        raise ValueError(
+            "`loss` must be given for a model of several outputs. Received: "
+            f"loss=None, for {len(outputs)} outputs. Pass a function "
+            "(y, outputs) -> losses of all outputs."
+        )
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
     if not callable(loss):
