@@ -204,6 +204,24 @@ def test_what_is_recommended(entry, form, text):
     assert report.recommendation().endswith(text)
 
 
+def test_named_samples_of_listed_inputs(tmp_path):
+    inputs = [keras.Input((3,), name=name) for name in ("zed", "alpha")]
+    model = keras.Model(inputs, keras.layers.Subtract()(inputs))
+    zed, alpha = X[:, :3], 3 * X[:, 3:6]
+    samples = {"alpha": alpha, "zed": zed, "unused": X}
+    for form in ("float32", "full_int8"):
+        report = export(
+            model, tmp_path, form=form, samples=samples, rounds=1
+        )
+        same = export(
+            model, tmp_path, form=form, samples=[zed, alpha], rounds=0
+        )
+        for one, two in zip(report.entries, same.entries):
+            assert one["error"] == two["error"]
+    with pytest.raises(ValueError, match="`samples` must .* zed, alpha. Rec"):
+        export(model, tmp_path, samples={"alpha": alpha, "b": zed})
+
+
 def test_without_samples_the_report_says_so(tmp_path):
     report = export(network(), tmp_path, ["tflite"], rounds=0)
     assert "compared on random inputs alone" in str(report)

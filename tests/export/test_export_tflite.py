@@ -175,10 +175,13 @@ def make_many(kind):
     if kind == "list":
         return keras.Model([b, a], outs), [B, A]
     named = {"k2": outs[1], "k10": outs[2], "j": y}
-    return keras.Model({"zed": a, "alpha": b}, named), {"zed": A, "alpha": B}
+    x = {"zed": A, "alpha": B}
+    if kind == "named":
+        return keras.Model([a, b], outs), x
+    return keras.Model({"zed": a, "alpha": b}, named), x
 
 
-@pytest.mark.parametrize("kind", ["list", "dict"])
+@pytest.mark.parametrize("kind", ["list", "dict", "named"])
 @pytest.mark.parametrize("form", ["float32", "full_int8"])
 def test_inputs_and_outputs_are_in_the_order_of_the_model(kind, form):
     model, x = make_many(kind)

@@ -12,6 +12,7 @@ import numpy as np
 
 from tf_lottery.export.tflite import check_form
 from tf_lottery.export.tflite import check_samples
+from tf_lottery.export.tflite import in_order
 from tf_lottery.export.tflite import input_of
 from tf_lottery.export.verify import outputs_of
 from tf_lottery.layers import get_mask
@@ -129,7 +130,8 @@ def inputs_for(model: keras.Model, samples: Any, form: str) -> Any:
         form: of the weights in the TFLite file.
 
     Returns:
-        `samples`, or normally distributed float inputs.
+        `samples`, in the order of the model's inputs, or normally distributed
+        float inputs.
 
     Raises:
         ValueError: `samples` are no inputs of the model, or there are none
@@ -142,6 +144,7 @@ def inputs_for(model: keras.Model, samples: Any, form: str) -> Any:
         (64, 2)
     """
     if samples is not None:
+        samples = in_order(model, samples)
         check_samples(model, samples)
         return samples
     if "int8" in form:

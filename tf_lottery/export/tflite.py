@@ -67,6 +67,7 @@ def convert(
         )
     specs = _signature(model, batch)
     if samples is not None:
+        samples = in_order(model, samples)
         check_samples(model, samples)
     loops = False
     try:
@@ -156,6 +157,40 @@ def input_of(model: keras.Model) -> Any:
         f"{model.name!r} of class {type(model).__name__}. Wrap it: "
         "keras.Model(x, model(x)) with x = keras.Input(...)."
     )
+
+
+def in_order(model: keras.Model, samples: Any) -> Any:
+    """Returns samples in the order of a model's inputs.
+
+    Args:
+        model: a functional or Sequential model.
+        samples: as in `check_samples`; by name too where the model takes a
+            list, as Keras allows.
+
+    Returns:
+        A list where they are given by name and the model takes a list;
+        otherwise `samples`.
+
+    Raises:
+        ValueError: an input's name is missing.
+
+    Example:
+        >>> inputs = [keras.Input((1,), name=name) for name in ("b", "a")]
+        >>> model = keras.Model(inputs, keras.layers.Add()(inputs))
+        >>> in_order(model, {"a": [[1.0]], "b": [[2.0]]})
+        [[[2.0]], [[1.0]]]
+    """
+    inputs = input_of(model)
+    if not isinstance(samples, dict) or not isinstance(inputs, (list, tuple)):
+        return samples
+    names = [tensor.name for tensor in keras.tree.flatten(inputs)]
+    if not samples.keys() >= set(names):
+        raise ValueError(
+            "`samples` must hold the model's inputs by their names, "
+            f"{', '.join(names)}. Received: {', '.join(map(str, samples))}. "
+            "Give arrays, as the model takes them."
+        )
+    return [samples[name] for name in names]
 
 
 def check_samples(model: keras.Model, samples: Any) -> None:

@@ -16,6 +16,7 @@ from tf_lottery.export.sparse import encode_sparse
 from tf_lottery.export.sparse import inspect
 from tf_lottery.export.tflite import check_samples
 from tf_lottery.export.tflite import convert
+from tf_lottery.export.tflite import in_order
 from tf_lottery.export.tflite import input_of
 from tf_lottery.layers import named_variables
 
@@ -112,6 +113,7 @@ def check_agreement(
         >>> check_agreement(lambda arrays: arrays[0], model, rows)
         Agreement(error=0.5, argmax=1.0, finite=True, examples=2)
     """
+    inputs = in_order(model, inputs)
     wanted = outputs_of(model, inputs)
     parts = [keras.tree.flatten(run(chunk)) for chunk in _chunks(inputs)]
     given = [np.concatenate(list(map(np.asarray, p))) for p in zip(*parts)]
@@ -138,6 +140,7 @@ def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
         >>> outputs_of(model, np.array([[1.0, -2.0]]))
         [array([[1., 0.]], dtype=float32)]
     """
+    inputs = in_order(model, inputs)
     check_samples(model, inputs)
     parts = [_outputs(model, inputs, chunk) for chunk in _chunks(inputs)]
     outputs = [np.concatenate(arrays) for arrays in zip(*parts)]
@@ -258,6 +261,7 @@ def safe_tflite(
         >>> len(data) < 4000, notes, agreement.examples
         (True, [], 16)
     """
+    samples = in_order(model, samples)
     check_samples(model, samples)
     dense = convert(model, form=form, samples=samples, batch=batch)
     notes: list[str] = []
