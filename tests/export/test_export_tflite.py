@@ -198,6 +198,18 @@ def test_a_sequential_model_and_odd_names():
     np.testing.assert_allclose(Runner(convert(model))(x), model(x), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "names", [("input_1", "a-b"), ("a-b", "input_0"), ("a-b", "a b", "input_1")]
+)
+def test_a_made_up_name_is_no_other_input_s(names):
+    inputs = [keras.Input((3,), name=name) for name in names]
+    scaled = [keras.layers.Rescaling(i)(x) for i, x in enumerate(inputs, 1)]
+    model = keras.Model(inputs, keras.layers.Add()(scaled))
+    x = list(RNG.normal(size=(len(names), 4, 3)))
+    run = Runner(convert(model, batch=4))
+    np.testing.assert_allclose(run(x), model(x), atol=1e-6)
+
+
 def test_a_list_of_one_input_or_of_rows():
     model = make_model()
     run = Runner(convert(model))

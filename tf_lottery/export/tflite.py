@@ -246,16 +246,19 @@ def _signature(model, batch):
             f"{model.name!r}, computing in {', '.join(half)}. Build it under "
             "the dtype policy float32 and set its weights."
         )
+    inputs = input_of(model)
+    own = {tensor.name for tensor in keras.tree.flatten(inputs)}
     names: list[str] = []
 
     def spec(tensor):
-        name = tensor.name
+        name, number = tensor.name, len(names)
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name in names:
-            name = f"input_{len(names)}"
+            while (name := f"input_{number}") in own.union(names):
+                number += 1
         names.append(name)
         return tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name)
 
-    return [keras.tree.map_structure(spec, input_of(model))]
+    return [keras.tree.map_structure(spec, inputs)]
 
 
 def _examples(samples, specs, batch) -> Iterator[dict[str, np.ndarray]]:
