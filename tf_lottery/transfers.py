@@ -306,8 +306,7 @@ def _sources(
         for optimizer in optimizers or [config.optimizer]
     ]
     # Two texts may be of one setting: adam, and adam:1.2e-3.
-    settings = {(dataset, name, rate) for dataset, name, rate, _ in chosen}
-    if len(chosen) < 2 or len(settings) < len(chosen):
+    if len(chosen) < 2 or len({c[:3] for c in chosen}) < len(chosen):
         raise ValueError(
             "`datasets` and `optimizers` must make at least two different "
             f"settings. Received: datasets={','.join(datasets)}, optimizers="
