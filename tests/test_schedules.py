@@ -194,12 +194,16 @@ def test_steps_out_of_order(begin, end, frequency):
         )
 
 
-@pytest.mark.parametrize(
-    "begin, end, frequency", [(0, 10, 3), (2, 10, 5), (0, -1, 1), (4, 4, 1)]
-)
+@pytest.mark.parametrize("begin, end, frequency", [(0, 10, 3), (2, 10, 5)])
 def test_a_final_sparsity_that_would_never_be_reached(begin, end, frequency):
     with pytest.raises(ValueError, match="must divide the steps from begin"):
         PolynomialDecay(0.0, 0.5, begin, end, frequency=frequency)
+
+
+@pytest.mark.parametrize("begin, end", [(0, -1), (4, 4)])
+def test_a_polynomial_decay_needs_an_end(begin, end):
+    with pytest.raises(ValueError, match="`end_step` must be after begin_s"):
+        PolynomialDecay(0.0, 0.5, begin, end, frequency=1)
 
 
 @pytest.mark.parametrize("power", [0, -1, float("nan")])

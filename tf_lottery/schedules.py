@@ -187,7 +187,13 @@ class PolynomialDecay:
         _check_sparsity("final_sparsity", self.final_sparsity)
         _check_steps(self.begin_step, self.end_step, self.frequency)
         length = self.end_step - self.begin_step
-        if length <= 0 or length % self.frequency:
+        if length <= 0:
+            raise ValueError(
+                "`end_step` must be after begin_step. Received: end_step="
+                f"{self.end_step}, begin_step={self.begin_step}. "
+                "ConstantSparsity prunes at one step."
+            )
+        if length % self.frequency:
             raise ValueError(
                 "`frequency` must divide the steps from begin_step to "
                 f"end_step. Received: frequency={self.frequency}, "
