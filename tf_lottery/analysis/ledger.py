@@ -75,8 +75,8 @@ def with_search_costs(
             levels = [*levels, level]
         before = [main.get((replicate, n), {}) for n in levels]
         if level > 0 and not levels:
-            dense, ticket = (main.get((replicate, n), {}) for n in (0, level))
-            before = _up_to_rewind(dense, ticket)
+            whole, ticket = (main.get((replicate, n), {}) for n in (0, level))
+            before = _up_to_rewind(whole, ticket)
         sums = {
             name: _total([*before, row], part) for name, part in _SUMS.items()
         }
