@@ -25,23 +25,28 @@ FLAGS = (
 TICKET = "replicate_0/main/level_01/ticket"
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory):
-    """`matrix(*flags)` runs the command in one folder of this module."""
-    folder = tmp_path_factory.mktemp("matrix")
+def run_matrix(capfd, folder, *flags):
+    capfd.readouterr()
+    status = main([
+        "transfer.py", "--datasets=digits:0-4,digits", *FLAGS,
+        f"--output_dir={folder}", *flags,
+    ])
+    return types.SimpleNamespace(status=status, **capfd.readouterr()._asdict())
 
-    def run(capfd, *flags):
-        capfd.readouterr()
-        status = main([
-            "transfer.py", "--datasets=digits:0-4,digits", *FLAGS,
-            f"--output_dir={folder}", *flags,
-        ])
-        return types.SimpleNamespace(
-            status=status, **capfd.readouterr()._asdict()
-        )
 
-    run.folder = folder
-    return run
+@pytest.fixture(scope="module", name="made")
+def make_once(tmp_path_factory):
+    return types.SimpleNamespace(
+        folder=tmp_path_factory.mktemp("matrix"), done=None
+    )
+
+
+@pytest.fixture
+def matrix(made, capfd):
+    """The command's folder and what it said: run once for this module."""
+    if made.done is None:
+        made.done = run_matrix(capfd, made.folder)
+    return made
 
 
 def runs_of(folder):
@@ -53,14 +58,17 @@ def runs_of(folder):
     return found
 
 
-def test_a_matrix_from_one_command(matrix, capfd):
-    plan = matrix(capfd, "--plan")
+def test_a_plan_of_a_matrix_trains_nothing(capfd, tmp_path):
+    plan = run_matrix(capfd, tmp_path, "--plan")
     assert plan.status == 0, plan.err
     assert "digits:0-4 -> digits: 6 trainings of tickets that are not" in (
         plan.out
     )
-    assert not list(matrix.folder.iterdir())
-    done = matrix(capfd)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_matrix_from_one_command(matrix, capfd):
+    done = matrix.done
     assert done.status == 0, done.err
     assert "digits -> digits:0-4 (4 of 4)" in done.err
     assert "New for these classes: output/bias, output/kernel" in done.err
@@ -86,7 +94,7 @@ def test_a_matrix_from_one_command(matrix, capfd):
     assert (table.parent / "report" / "transfer.png").stat().st_size > 1e4
     with pytest.raises(ValueError, match="of several runs of tickets"):
         tfl.load_results(table.parent)
-    plan = matrix(capfd, "--plan")
+    plan = run_matrix(capfd, matrix.folder, "--plan")
     assert plan.out.count("6 finished training(s) would be reused; 0") == 4
 
 
